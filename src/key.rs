@@ -1,0 +1,21 @@
+//! What keys are called, what data keys and wrapped keys are, and the two traits that are the seam
+//! of the whole crate: [`KeyProvider`] and [`KeyAdmin`].
+
+mod context;
+mod customer;
+mod data_key;
+mod locked;
+mod name;
+mod provider;
+mod public;
+mod wrapped;
+
+pub use context::EncryptionContext;
+pub use customer::CustomerKey;
+pub use data_key::{DataKey, DataKeyLength};
+pub use name::{KekId, KeyName, KeyVersion};
+pub use provider::{Adoption, AlgorithmChoice, KeyAdmin, KeyDescription, KeyProvider, KeyRef, KeyState, Provenance};
+pub use public::{PublicKey, PublicKeyProvider};
+pub use wrapped::{WrappedKey, WrappedKeys, WrappingAlgorithm};
+
+pub(crate) use wrapped::{binding, binding_digest};

@@ -1,0 +1,295 @@
+//! The seam: who protects data keys, and who administers master keys.
+
+use super::{
+    DataKey, DataKeyLength, EncryptionContext, KekId, KeyName, KeyVersion, PublicKey, WrappedKeys, WrappingAlgorithm,
+};
+use crate::error::{Error, Result};
+use std::fmt;
+use std::time::SystemTime;
+
+/// A master key, by name (its current version) or by the id of one version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyRef<'a> {
+    /// The current version of the named key.
+    Name(&'a KeyName),
+    /// The version with this id.
+    Kek(KekId),
+}
+
+impl fmt::Display for KeyRef<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name) => write!(f, "key '{name}'"),
+            Self::Kek(id) => write!(f, "the key with KEK id {id}"),
+        }
+    }
+}
+
+/// What a version of a master key may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum KeyState {
+    /// Being made: not yet proven, may do nothing.
+    Pending,
+    /// May protect and recover.
+    Active,
+    /// Recovers only: a newer version has taken its place.
+    Retired,
+    /// May do nothing until it is enabled again.
+    Disabled,
+}
+
+impl KeyState {
+    /// The state as a word.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Active => "active",
+            Self::Retired => "retired",
+            Self::Disabled => "disabled",
+        }
+    }
+}
+
+impl fmt::Display for KeyState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// Where a master key came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Provenance {
+    /// Generated on its token by Keyward.
+    Generated,
+    /// Made by another tool and taken over with `adopt`.
+    Adopted,
+    /// Made by another tool; nothing is recorded about it.
+    Foreign,
+}
+
+impl Provenance {
+    /// The provenance as a word.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Generated => "generated",
+            Self::Adopted => "adopted",
+            Self::Foreign => "foreign",
+        }
+    }
+}
+
+impl fmt::Display for Provenance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// One version of a master key, as its token shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct KeyDescription {
+    /// The name.
+    pub name: KeyName,
+    /// The version.
+    pub version: KeyVersion,
+    /// The id that wrapped keys carry.
+    pub kek_id: KekId,
+    /// What it wraps with.
+    pub algorithm: WrappingAlgorithm,
+    /// What it may do.
+    pub state: KeyState,
+    /// Whether the token itself refuses what the state forbids. RSA wrapping happens on the host
+    /// with the public key, so no token can refuse it.
+    pub enforced_by_token: bool,
+    /// Where it came from.
+    pub provenance: Provenance,
+    /// When it was made or adopted, where that is recorded.
+    pub created: Option<SystemTime>,
+    /// What is not as it should be, each a sentence. A key with any is not used for anything.
+    pub problems: Vec<String>,
+}
+
+impl KeyDescription {
+    /// A description without record or problems.
+    #[must_use]
+    pub fn new(
+        name: KeyName,
+        version: KeyVersion,
+        kek_id: KekId,
+        algorithm: WrappingAlgorithm,
+        state: KeyState,
+    ) -> Self {
+        Self {
+            name,
+            version,
+            kek_id,
+            algorithm,
+            state,
+            enforced_by_token: !algorithm.is_rsa(),
+            provenance: Provenance::Foreign,
+            created: None,
+            problems: Vec::new(),
+        }
+    }
+
+    /// `NAME:VERSION`, as labels on the token have it.
+    #[must_use]
+    pub fn label(&self) -> String {
+        format!("{}:{}", self.name, self.version)
+    }
+}
+
+/// The algorithm of a key that is to be made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AlgorithmChoice {
+    /// AES-GCM where the token has it, else AES-KW.
+    #[default]
+    Auto,
+    /// This one or none.
+    Exactly(WrappingAlgorithm),
+}
+
+/// What [`KeyAdmin::adopt_key`] found and did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Adoption {
+    /// The key, as it is now.
+    pub key: KeyDescription,
+    /// What was changed, each a sentence.
+    pub changes: Vec<String>,
+    /// What is not as it should be and could not be changed, each a sentence.
+    pub warnings: Vec<String>,
+}
+
+impl Adoption {
+    /// An adoption of `key` that changed and found this.
+    #[must_use]
+    pub fn new(key: KeyDescription, changes: Vec<String>, warnings: Vec<String>) -> Self {
+        Self { key, changes, warnings }
+    }
+}
+
+/// Protects and recovers data keys under master keys.
+///
+/// The HSM implements it; governing, caching and failover wrap it; envelopes and every integration
+/// consume it. There are no default bodies, so that a new method cannot slip past a wrapper. Calls
+/// block; asynchronous callers use their runtime's `spawn_blocking`.
+///
+/// # Errors
+/// Every method fails with `KeyNotFound` for a key that is not there or not this provider's to use,
+/// `KeyState` where its state forbids the use, `KeyAttributes` where the token shows it unprotected,
+/// `NotAuthentic` for each and every failed unwrapping, and the `Token…`, `Timeout` and `Pin…` kinds
+/// where the token does not serve.
+#[allow(clippy::missing_errors_doc, reason = "stated once, for all methods")]
+pub trait KeyProvider: Send + Sync {
+    /// What the provider knows of a master key.
+    fn describe_key(&self, key: KeyRef<'_>) -> Result<KeyDescription>;
+
+    /// A fresh data key and the same wrapped under the current version of `key`.
+    fn generate_data_key(
+        &self,
+        key: &KeyName,
+        context: &EncryptionContext,
+        length: DataKeyLength,
+    ) -> Result<(DataKey, WrappedKeys)>;
+
+    /// Wraps a data key that exists under the current version of `key`.
+    fn wrap_data_key(&self, key: &KeyName, context: &EncryptionContext, data_key: &DataKey) -> Result<WrappedKeys>;
+
+    /// Recovers the data key from the first of `wrapped` that this provider can and may unwrap.
+    fn unwrap_data_key(&self, wrapped: &WrappedKeys, context: &EncryptionContext) -> Result<DataKey>;
+
+    /// Recovers the data key and wraps it under the current version of `to`.
+    fn rewrap_data_key(&self, wrapped: &WrappedKeys, context: &EncryptionContext, to: &KeyName) -> Result<WrappedKeys>;
+}
+
+/// Administers master keys.
+///
+/// # Errors
+/// As [`KeyProvider`], and `KeyExists`, `DuplicateKey` and `Unsupported`.
+#[allow(clippy::missing_errors_doc, reason = "stated once, for all methods")]
+pub trait KeyAdmin: Send + Sync {
+    /// Makes version 1 of a key. Where many do it at once, one succeeds and the others get
+    /// `KeyExists`.
+    fn create_key(&self, name: &KeyName, algorithm: AlgorithmChoice) -> Result<KeyDescription>;
+
+    /// All versions of all keys, by name and version.
+    fn list_keys(&self) -> Result<Vec<KeyDescription>>;
+
+    /// Makes the next version, of the same algorithm, and retires the others.
+    fn rotate_key(&self, name: &KeyName) -> Result<KeyDescription>;
+
+    /// Forbids a version every use.
+    fn disable_key(&self, name: &KeyName, version: KeyVersion) -> Result<KeyDescription>;
+
+    /// Allows a version again what it may do: everything for the newest, recovering for the others.
+    fn enable_key(&self, name: &KeyName, version: KeyVersion) -> Result<KeyDescription>;
+
+    /// Destroys a version for good and proves that it is gone. What it alone protects is lost.
+    fn destroy_key(&self, name: &KeyName, version: KeyVersion) -> Result<()>;
+
+    /// Takes over a key that another tool made, and narrows its usage where the token allows it.
+    fn adopt_key(&self, label: &str) -> Result<Adoption>;
+
+    /// The public half of the current version of an RSA key.
+    fn public_key(&self, name: &KeyName) -> Result<PublicKey>;
+}
+
+macro_rules! forward {
+    ($($wrapper:ty),*) => {$(
+        impl<P: KeyProvider + ?Sized> KeyProvider for $wrapper {
+            fn describe_key(&self, key: KeyRef<'_>) -> Result<KeyDescription> {
+                (**self).describe_key(key)
+            }
+            fn generate_data_key(&self, key: &KeyName, context: &EncryptionContext, length: DataKeyLength) -> Result<(DataKey, WrappedKeys)> {
+                (**self).generate_data_key(key, context, length)
+            }
+            fn wrap_data_key(&self, key: &KeyName, context: &EncryptionContext, data_key: &DataKey) -> Result<WrappedKeys> {
+                (**self).wrap_data_key(key, context, data_key)
+            }
+            fn unwrap_data_key(&self, wrapped: &WrappedKeys, context: &EncryptionContext) -> Result<DataKey> {
+                (**self).unwrap_data_key(wrapped, context)
+            }
+            fn rewrap_data_key(&self, wrapped: &WrappedKeys, context: &EncryptionContext, to: &KeyName) -> Result<WrappedKeys> {
+                (**self).rewrap_data_key(wrapped, context, to)
+            }
+        }
+        impl<P: KeyAdmin + ?Sized> KeyAdmin for $wrapper {
+            fn create_key(&self, name: &KeyName, algorithm: AlgorithmChoice) -> Result<KeyDescription> {
+                (**self).create_key(name, algorithm)
+            }
+            fn list_keys(&self) -> Result<Vec<KeyDescription>> {
+                (**self).list_keys()
+            }
+            fn rotate_key(&self, name: &KeyName) -> Result<KeyDescription> {
+                (**self).rotate_key(name)
+            }
+            fn disable_key(&self, name: &KeyName, version: KeyVersion) -> Result<KeyDescription> {
+                (**self).disable_key(name, version)
+            }
+            fn enable_key(&self, name: &KeyName, version: KeyVersion) -> Result<KeyDescription> {
+                (**self).enable_key(name, version)
+            }
+            fn destroy_key(&self, name: &KeyName, version: KeyVersion) -> Result<()> {
+                (**self).destroy_key(name, version)
+            }
+            fn adopt_key(&self, label: &str) -> Result<Adoption> {
+                (**self).adopt_key(label)
+            }
+            fn public_key(&self, name: &KeyName) -> Result<PublicKey> {
+                (**self).public_key(name)
+            }
+        }
+    )*};
+}
+
+forward!(&P, Box<P>, std::sync::Arc<P>);
+
+impl Error {
+    /// The answer to a key that is not there, or not this provider's to use.
+    pub(crate) fn key_not_found(key: KeyRef<'_>) -> Self {
+        Self::new(crate::ErrorKind::KeyNotFound, format!("{key} is not among the keys that may be used here"))
+    }
+}

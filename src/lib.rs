@@ -1,0 +1,11 @@
+//! Envelope encryption under master keys that never leave a PKCS#11 token.
+
+mod cipher;
+mod error;
+pub mod key;
+
+pub use error::{Error, ErrorKind, Result};
+pub use key::{
+    DataKey, DataKeyLength, EncryptionContext, KekId, KeyAdmin, KeyName, KeyProvider, KeyRef, KeyVersion, WrappedKey,
+    WrappedKeys, WrappingAlgorithm,
+};
