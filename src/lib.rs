@@ -2,7 +2,9 @@
 
 mod cipher;
 mod error;
+pub mod hsm;
 pub mod key;
+pub mod token;
 
 pub use error::{Error, ErrorKind, Result};
 pub use key::{

@@ -46,10 +46,10 @@ impl PublicKey {
         modulus: &[u8],
         exponent: &[u8],
     ) -> Result<Self> {
-        let key = RsaPublicKey::new_with_max_size(
+        let key = RsaPublicKey::new_with_size_limits(
             BoxedUint::from_be_slice_vartime(modulus),
             BoxedUint::from_be_slice_vartime(exponent),
-            MAX_MODULUS_BITS as usize,
+            2048..=MAX_MODULUS_BITS as usize,
         )
         .map_err(|error| invalid("not an RSA public key").with_source(error))?;
         Self::from_rsa(name, version, kek_id, algorithm, key)

@@ -1,0 +1,301 @@
+//! Named, versioned master keys on a token, and the provider that wraps data keys under them.
+//!
+//! A master key version is one private token object: `CKA_LABEL` is `NAME:VERSION`, `CKA_ID` is 16
+//! random bytes. The token is the only source of truth: names, versions and states are its objects
+//! and attributes, so any number of hosts share one HSM and nothing can disagree with it.
+
+mod admin;
+mod adopt;
+mod create;
+mod lookup;
+mod object;
+mod record;
+mod template;
+mod wrap;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::key::{
+    DataKey, DataKeyLength, EncryptionContext, KekId, KeyDescription, KeyName, KeyProvider, KeyRef, KeyState,
+    WrappedKey, WrappedKeys, WrappingAlgorithm,
+};
+use crate::token::{Session, Token};
+use lookup::Cache;
+use object::MasterKey;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The key provider of a token.
+///
+/// It uses the master keys that the caller configured: every symmetric one of the token, or those
+/// named with [`only`](Self::only). RSA keys are used for recovery only when named, because anyone
+/// who has the public half can make a whole valid file.
+///
+/// ```no_run
+/// use keyward::{DataKeyLength, EncryptionContext, KeyName, KeyProvider, hsm::HsmProvider, token::Token};
+/// let uri = "pkcs11:token=demo?module-path=/usr/lib/softhsm/libsofthsm2.so&pin-source=file:/run/pin";
+/// let hsm = HsmProvider::new(Token::open(&uri.parse()?)?);
+/// let key: KeyName = "records".parse()?;
+/// let context = EncryptionContext::from_pairs([("table", "customers")])?;
+/// let (data_key, wrapped) = hsm.generate_data_key(&key, &context, DataKeyLength::Bytes32)?;
+/// let again = hsm.unwrap_data_key(&wrapped, &context)?;
+/// assert_eq!(data_key.expose_secret(), again.expose_secret());
+/// # Ok::<(), keyward::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct HsmProvider {
+    token: Token,
+    /// The keys that may be used; none: every symmetric one.
+    only: Option<Vec<KeyName>>,
+    asserts_origin: bool,
+    gcm_wraps: WrapCounter,
+    cache: Cache,
+}
+
+impl HsmProvider {
+    /// A provider that may use every symmetric master key of `token`.
+    #[must_use]
+    pub fn new(token: Token) -> Self {
+        Self { token, only: None, asserts_origin: false, gcm_wraps: WrapCounter::default(), cache: Cache::default() }
+    }
+
+    /// Limits the provider to these keys. RSA keys among them are used for recovery as well.
+    #[must_use]
+    pub fn only(mut self, names: impl IntoIterator<Item = KeyName>) -> Self {
+        self.only = Some(names.into_iter().collect());
+        self
+    }
+
+    /// Allows [`rewrap_data_key`](KeyProvider::rewrap_data_key) to move a data key that was
+    /// recovered with RSA under a symmetric key. RSA-OAEP says nothing about who wrote a file;
+    /// afterwards it looks as if a holder of the symmetric key had. The caller asserts its origin.
+    #[must_use]
+    pub fn danger_assert_origin(mut self) -> Self {
+        self.asserts_origin = true;
+        self
+    }
+
+    /// The share of this provider in the 2^32 AES-GCM wraps that one key version allows over all
+    /// hosts (NIST SP 800-38D, section 8.3); wrapping beyond it is refused.
+    #[must_use]
+    pub fn max_gcm_wraps(mut self, max: u64) -> Self {
+        self.gcm_wraps.max = max.min(WrapCounter::MAX);
+        self
+    }
+
+    /// The token.
+    #[must_use]
+    pub fn token(&self) -> &Token {
+        &self.token
+    }
+
+    fn check_named(&self, name: &KeyName) -> Result<()> {
+        match &self.only {
+            Some(names) if !names.contains(name) => Err(Error::key_not_found(KeyRef::Name(name))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Does `work` with the current version of a key that may protect, and once more with what a
+    /// new search finds where the token refuses the handle or its permission: another host may
+    /// have rotated, disabled or destroyed the key.
+    fn protecting<T>(&self, name: &KeyName, work: impl Fn(&Session<'_>, &MasterKey) -> Result<T>) -> Result<T> {
+        self.check_named(name)?;
+        let session = self.token.session()?;
+        let attempt = |session: &Session<'_>| {
+            let key = self.cache.current(session, name)?;
+            key.check_usable()?;
+            if key.description.state != KeyState::Active {
+                return Err(key.wrong_state("protect"));
+            }
+            work(session, &key)
+        };
+        match attempt(&session) {
+            Err(error) if is_stale(&error) => {
+                drop(session);
+                self.cache.clear();
+                attempt(&*self.fresh_session()?)
+            }
+            answer => answer,
+        }
+    }
+
+    /// The same for the version that wrapped a key.
+    fn recovering<T>(&self, id: KekId, work: impl Fn(&Session<'_>, &MasterKey) -> Result<T>) -> Result<T> {
+        let session = self.token.session()?;
+        let attempt = |session: &Session<'_>| {
+            let key = self.cache.by_kek_id(session, id)?;
+            self.check_trusted(&key)?;
+            key.check_usable()?;
+            match key.description.state {
+                KeyState::Active | KeyState::Retired => work(session, &key),
+                _ => Err(key.wrong_state("recover")),
+            }
+        };
+        match attempt(&session) {
+            Err(error) if is_stale(&error) => {
+                drop(session);
+                self.cache.clear();
+                attempt(&*self.fresh_session()?)
+            }
+            answer => answer,
+        }
+    }
+
+    fn fresh_session(&self) -> Result<Box<Session<'_>>> {
+        self.token.session().map(Box::new)
+    }
+
+    /// Trust is the pair of token and KEK id, limited to the keys that the caller named; RSA keys
+    /// only when named (`docs/format.md`, "Which KEKs are trusted").
+    fn check_trusted(&self, key: &MasterKey) -> Result<()> {
+        let KeyDescription { name, algorithm, .. } = &key.description;
+        self.check_named(name)?;
+        if algorithm.is_rsa() && self.only.is_none() {
+            return Err(Error::new(
+                ErrorKind::KeyNotFound,
+                format!("'{name}' is an RSA key, whose public half lets anyone write; it is used only when named"),
+            )
+            .with_hint(format!("where you trust the origin, name the key: --key {name}")));
+        }
+        Ok(())
+    }
+
+    fn unwrap_one(&self, wrapped: &WrappedKey, context: &EncryptionContext) -> Result<DataKey> {
+        if wrapped.algorithm() == WrappingAlgorithm::CustomerKey {
+            return Err(Error::not_authentic());
+        }
+        self.recovering(wrapped.kek_id(), |session, key| {
+            // Checked before any token call with the bytes: a key serves its one algorithm.
+            if wrapped.algorithm() != key.description.algorithm {
+                return Err(Error::not_authentic());
+            }
+            wrap::unwrap(session, key, wrapped, context)
+        })
+    }
+
+    fn wrap_current(
+        &self,
+        session: &Session<'_>,
+        key: &MasterKey,
+        context: &EncryptionContext,
+        data_key: &DataKey,
+    ) -> Result<WrappedKeys> {
+        if key.description.algorithm == WrappingAlgorithm::AesGcm {
+            self.gcm_wraps.count(key.description.kek_id)?;
+        }
+        Ok(wrap::wrap(session, key, data_key, context)?.into())
+    }
+}
+
+/// Whether a new search may help: the object is gone, or may no longer do what it was found to do.
+fn is_stale(error: &Error) -> bool {
+    use std::error::Error as _;
+    // Our own findings have no cause; the token's refusals have.
+    matches!(error.kind(), ErrorKind::KeyNotFound | ErrorKind::KeyState) && error.source().is_some()
+}
+
+impl KeyProvider for HsmProvider {
+    fn describe_key(&self, key: KeyRef<'_>) -> Result<KeyDescription> {
+        let session = self.token.session()?;
+        let found = match key {
+            KeyRef::Name(name) => {
+                self.check_named(name)?;
+                self.cache.current(&session, name)?
+            }
+            KeyRef::Kek(id) => {
+                let found = self.cache.by_kek_id(&session, id)?;
+                self.check_named(&found.description.name)?;
+                found
+            }
+        };
+        Ok(found.description.clone())
+    }
+
+    fn generate_data_key(
+        &self,
+        key: &KeyName,
+        context: &EncryptionContext,
+        length: DataKeyLength,
+    ) -> Result<(DataKey, WrappedKeys)> {
+        self.protecting(key, |session, master| {
+            let data_key = DataKey::try_fill(length, |bytes| session.random(bytes))?;
+            let wrapped = self.wrap_current(session, master, context, &data_key)?;
+            Ok((data_key, wrapped))
+        })
+    }
+
+    fn wrap_data_key(&self, key: &KeyName, context: &EncryptionContext, data_key: &DataKey) -> Result<WrappedKeys> {
+        self.protecting(key, |session, master| self.wrap_current(session, master, context, data_key))
+    }
+
+    fn unwrap_data_key(&self, wrapped: &WrappedKeys, context: &EncryptionContext) -> Result<DataKey> {
+        first_that_opens(wrapped, |one| self.unwrap_one(one, context))
+    }
+
+    fn rewrap_data_key(&self, wrapped: &WrappedKeys, context: &EncryptionContext, to: &KeyName) -> Result<WrappedKeys> {
+        let target = self.describe_key(KeyRef::Name(to))?;
+        let data_key = first_that_opens(wrapped, |one| {
+            if one.algorithm().is_rsa() && !target.algorithm.is_rsa() && !self.asserts_origin {
+                return Err(Error::new(
+                    ErrorKind::InvalidArgument,
+                    format!("this data key is wrapped with RSA, which says nothing about its writer; it is not moved under '{to}'"),
+                )
+                .with_hint("assert the file's origin to move it, or move it to another RSA key"));
+            }
+            self.unwrap_one(one, context)
+        })?;
+        self.wrap_data_key(to, context, &data_key)
+    }
+}
+
+/// The data key of the first wrapped key that opens. Where none does: the first error that says
+/// more than "not found", else the first.
+fn first_that_opens(wrapped: &WrappedKeys, open: impl Fn(&WrappedKey) -> Result<DataKey>) -> Result<DataKey> {
+    let mut kept: Option<Error> = None;
+    for one in wrapped {
+        match open(one) {
+            Ok(data_key) => return Ok(data_key),
+            Err(error) => {
+                let says_more = kept.as_ref().is_none_or(|kept| kept.kind() == ErrorKind::KeyNotFound);
+                if says_more {
+                    kept = Some(error);
+                }
+            }
+        }
+    }
+    Err(kept.unwrap_or_else(Error::not_authentic))
+}
+
+/// How often this provider wrapped under each AES-GCM key version.
+#[derive(Debug)]
+struct WrapCounter {
+    max: u64,
+    counts: Mutex<HashMap<KekId, u64>>,
+}
+
+impl WrapCounter {
+    /// With random 96-bit IVs, the bound on invocations under one key (NIST SP 800-38D, 8.3).
+    const MAX: u64 = 1 << 32;
+
+    fn count(&self, id: KekId) -> Result<()> {
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry(id).or_insert(0);
+        if *count >= self.max {
+            return Err(Error::new(
+                ErrorKind::LimitExceeded,
+                format!("the limit of {} AES-GCM wraps under KEK {id} is reached", self.max),
+            )
+            .with_hint("rotate the key; a new version starts from zero"));
+        }
+        *count += 1;
+        Ok(())
+    }
+}
+
+impl Default for WrapCounter {
+    fn default() -> Self {
+        Self { max: Self::MAX, counts: Mutex::default() }
+    }
+}
+
+type FoundKey = Arc<MasterKey>;

@@ -1,0 +1,151 @@
+//! Administering master keys.
+
+use super::object::MasterKey;
+use super::record::Record;
+use super::{HsmProvider, adopt, create, lookup, template};
+use crate::error::{Error, ErrorKind, Result};
+use crate::key::{
+    Adoption, AlgorithmChoice, KeyAdmin, KeyDescription, KeyName, KeyProvider, KeyRef, KeyState, KeyVersion, PublicKey,
+    WrappingAlgorithm,
+};
+use crate::token::{Attribute, Session};
+
+impl KeyAdmin for HsmProvider {
+    fn create_key(&self, name: &KeyName, algorithm: AlgorithmChoice) -> Result<KeyDescription> {
+        let algorithm = self.choose(algorithm)?;
+        let session = self.token.session()?;
+        if let Some(key) = lookup::versions(&session, name)?.into_iter().find(|key| !key.is_pending()) {
+            return Err(Error::new(ErrorKind::KeyExists, format!("key '{}' exists already", key.description.label()))
+                .with_hint("`keyward key rotate` makes the next version"));
+        }
+        let key = create::create(&session, name, KeyVersion::FIRST, algorithm)?;
+        self.cache.clear();
+        Ok(key.description)
+    }
+
+    fn list_keys(&self) -> Result<Vec<KeyDescription>> {
+        let session = self.token.session()?;
+        let mut keys: Vec<_> = lookup::all(&session)?.into_iter().map(|key| key.description).collect();
+        for index in 1..keys.len() {
+            if keys[index - 1].label() == keys[index].label() {
+                let problem = |id| format!("another key has the same name and version: KEK id {id}");
+                let (one, other) = (keys[index - 1].kek_id, keys[index].kek_id);
+                keys[index].problems.push(problem(one));
+                keys[index - 1].problems.push(problem(other));
+            }
+        }
+        Ok(keys)
+    }
+
+    fn rotate_key(&self, name: &KeyName) -> Result<KeyDescription> {
+        self.check_named(name)?;
+        let session = self.token.session()?;
+        let versions = lookup::versions(&session, name)?;
+        let newest = versions.iter().rev().find(|key| !key.is_pending());
+        let newest = newest.ok_or_else(|| Error::key_not_found(KeyRef::Name(name)))?;
+        let next =
+            newest.description.version.next().ok_or_else(|| {
+                Error::new(ErrorKind::LimitExceeded, format!("key '{name}' has had its last version"))
+            })?;
+        let key = create::create(&session, name, next, newest.description.algorithm)?;
+        // From here on the new version is the current one, whatever becomes of the rest. An older
+        // one that stays active, because this process dies, is retired by the next rotation.
+        for old in &versions {
+            if old.description.state == KeyState::Active {
+                set_state(&session, old, KeyState::Retired)?;
+            }
+        }
+        self.cache.clear();
+        Ok(key.description)
+    }
+
+    fn disable_key(&self, name: &KeyName, version: KeyVersion) -> Result<KeyDescription> {
+        self.change(name, version, |_| KeyState::Disabled)
+    }
+
+    fn enable_key(&self, name: &KeyName, version: KeyVersion) -> Result<KeyDescription> {
+        self.change(name, version, |newest| if newest { KeyState::Active } else { KeyState::Retired })
+    }
+
+    fn destroy_key(&self, name: &KeyName, version: KeyVersion) -> Result<()> {
+        self.check_named(name)?;
+        let session = self.token.session()?;
+        let key = lookup::exactly_one(name, version, lookup::versions(&session, name)?)?;
+        session.destroy_object(key.handle)?;
+        Record::destroy(&session, key.description.kek_id, &key.description.label())?;
+        self.cache.clear();
+        // The search proves it, by label and by id.
+        let gone = lookup::versions(&session, name)?.iter().all(|key| key.description.version != version);
+        match self.describe_key(KeyRef::Kek(key.description.kek_id)) {
+            Err(error) if gone && error.kind() == ErrorKind::KeyNotFound => Ok(()),
+            Err(error) if error.kind() != ErrorKind::KeyNotFound => Err(error),
+            _ => Err(Error::new(
+                ErrorKind::TokenUnavailable,
+                format!("the token still shows key '{name}:{version}' after destroying it"),
+            )),
+        }
+    }
+
+    fn adopt_key(&self, label: &str) -> Result<Adoption> {
+        let session = self.token.session()?;
+        let adoption = adopt::adopt(&session, label)?;
+        self.cache.clear();
+        Ok(adoption)
+    }
+
+    fn public_key(&self, name: &KeyName) -> Result<PublicKey> {
+        self.check_named(name)?;
+        let session = self.token.session()?;
+        let key = self.cache.current(&session, name)?;
+        key.check_usable()?;
+        key.public.clone().ok_or_else(|| {
+            Error::new(
+                ErrorKind::InvalidArgument,
+                format!("key '{name}' is for {} and has no public half", key.description.algorithm),
+            )
+            .with_hint("make one with --algorithm rsa-oaep")
+        })
+    }
+}
+
+impl HsmProvider {
+    fn choose(&self, choice: AlgorithmChoice) -> Result<WrappingAlgorithm> {
+        let capabilities = self.token.capabilities();
+        let lacking = |what: &str| {
+            Error::new(ErrorKind::Unsupported, format!("token '{}' cannot do {what}", self.token.info().label))
+                .with_hint("`keyward token info` shows what it can do")
+        };
+        match choice {
+            AlgorithmChoice::Auto => [WrappingAlgorithm::AesGcm, WrappingAlgorithm::AesKw]
+                .into_iter()
+                .find(|algorithm| capabilities.supports(*algorithm))
+                .ok_or_else(|| lacking("aes-gcm or aes-kw")),
+            AlgorithmChoice::Exactly(algorithm) if capabilities.supports(algorithm) => Ok(algorithm),
+            AlgorithmChoice::Exactly(algorithm) => Err(lacking(algorithm.name())),
+        }
+    }
+
+    fn change(&self, name: &KeyName, version: KeyVersion, state: impl Fn(bool) -> KeyState) -> Result<KeyDescription> {
+        self.check_named(name)?;
+        let session = self.token.session()?;
+        let versions = lookup::versions(&session, name)?;
+        let newest = versions.iter().rev().find(|key| !key.is_pending()).map(|key| key.description.version);
+        let key = lookup::exactly_one(name, version, versions)?;
+        let wanted = state(newest == Some(version));
+        set_state(&session, &key, wanted)?;
+        self.cache.clear();
+        let now = lookup::exactly_one(name, version, lookup::versions(&session, name)?)?.description;
+        if now.state != wanted {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                format!("the token does not change what key '{}' may do: it is still {}", now.label(), now.state),
+            ));
+        }
+        Ok(now)
+    }
+}
+
+fn set_state(session: &Session<'_>, key: &MasterKey, state: KeyState) -> Result<()> {
+    let usage: Vec<Attribute> = template::usage(key.description.algorithm, state);
+    session.set_attributes(key.handle, &usage)
+}

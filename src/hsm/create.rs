@@ -1,0 +1,224 @@
+//! Making a key version so that many may do it at once and one wins.
+//!
+//! PKCS#11 has no unique labels and no locks, so creation is a protocol. A new key is *pending*: it
+//! may do nothing, and its record has no canary. Only then does its maker look who else is there:
+//!
+//! - somebody whose key is enabled has won: destroy one's own;
+//! - somebody pending with a lower `CKA_ID`: destroy one's own and wait until the other is done;
+//! - somebody pending with a higher `CKA_ID`: wait until it is gone, or enabled after all, because
+//!   it may have looked before one's own key was there;
+//! - nobody: enable one's own, prove it with a canary, finish the record.
+//!
+//! A pending key whose maker died is destroyed by the next who waited long enough. Should that maker
+//! live after all, its key can no longer be enabled, and it loses.
+
+use super::lookup;
+use super::object::{KeyClass, MasterKey};
+use super::record::{Record, canary_context, no_data_objects};
+use super::{template, wrap};
+use crate::error::{Error, ErrorKind, Result};
+use crate::key::{
+    DataKey, DataKeyLength, KekId, KeyName, KeyState, KeyVersion, Provenance, WrappedKey, WrappingAlgorithm,
+};
+use crate::token::{Attribute, Session};
+use std::thread;
+use std::time::{Duration, Instant};
+use subtle::ConstantTimeEq;
+
+/// How long a pending key of somebody else is waited for before it is held to be abandoned.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Between two looks at the token.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Makes a version of a key, or fails with `KeyExists` where it is there or another was faster.
+pub(super) fn create(
+    session: &Session<'_>,
+    name: &KeyName,
+    version: KeyVersion,
+    algorithm: WrappingAlgorithm,
+) -> Result<MasterKey> {
+    let label = format!("{name}:{version}");
+    if claimants(session, name, version)?.iter().any(|key| !key.is_pending()) {
+        return Err(exists(&label));
+    }
+    let mine = generate(session, &label, algorithm)?;
+    let outcome = win(session, name, version, &mine).and_then(|()| enable_and_prove(session, &mine, &label));
+    if outcome.is_err() {
+        // Nobody used it yet. That it is not there any more is no news either.
+        if let Err(error) = discard(session, &mine, &label) {
+            tracing::warn!(label, %error, "a key that was not finished could not be destroyed");
+        }
+    }
+    outcome
+}
+
+/// Generates a pending key and writes its record.
+fn generate(session: &Session<'_>, label: &str, algorithm: WrappingAlgorithm) -> Result<MasterKey> {
+    let class = KeyClass::of(algorithm);
+    let mut id = [0; 16];
+    session.random(&mut id)?;
+    let record = Record::new(KekId::from_bytes(id), algorithm, Provenance::Generated);
+    // The record first: a key is never there without one, so that a key which is not finished is
+    // always known as such.
+    write_record(session, &record, label)?;
+    let made = match class {
+        KeyClass::Aes => session.generate_key(&template::generate(class), &template::new_key(class, label, id)),
+        KeyClass::Rsa => session
+            .generate_key_pair(
+                &template::generate(class),
+                &template::new_public_key(),
+                &template::new_key(class, label, id),
+            )
+            .map(|(public, private)| {
+                session.destroy_session_object(public);
+                private
+            }),
+    };
+    let handle = match made {
+        Ok(handle) => handle,
+        Err(error) => {
+            Record::destroy(session, record.kek_id, label)?;
+            return Err(error);
+        }
+    };
+    let key = lookup::read(session, handle, class)?
+        .ok_or_else(|| Error::new(ErrorKind::TokenUnavailable, "the token does not show the key that it just made"))?;
+    // What the token made of the template is what counts.
+    if let Err(error) = key.check_usable() {
+        discard(session, &key, label)?;
+        return Err(error);
+    }
+    Ok(key)
+}
+
+fn write_record(session: &Session<'_>, record: &Record, label: &str) -> Result<()> {
+    match record.write(session, label) {
+        Err(error) if no_data_objects(&error) => {
+            tracing::warn!(label, %error, "this token keeps no records; the key's age and provenance will be unknown");
+            Ok(())
+        }
+        answer => answer,
+    }
+}
+
+/// Waits until no other key claims the name and version; fails where one has won.
+fn win(session: &Session<'_>, name: &KeyName, version: KeyVersion, mine: &MasterKey) -> Result<()> {
+    let label = mine.description.label();
+    let my_id = mine.description.kek_id;
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let (own, rivals): (Vec<_>, Vec<_>) =
+            claimants(session, name, version)?.into_iter().partition(|key| key.description.kek_id == my_id);
+        if rivals.iter().any(|rival| !rival.is_pending()) {
+            return Err(exists(&label));
+        }
+        let patient = Instant::now() < deadline;
+        match rivals.iter().map(|rival| rival.description.kek_id).min() {
+            None if own.is_empty() => return Err(exists(&label)),
+            None => return Ok(()),
+            Some(lowest) if lowest < my_id => {
+                discard(session, mine, &label)?;
+                return Err(wait_for_winner(session, name, version, deadline)?);
+            }
+            Some(_) if patient => thread::sleep(PAUSE),
+            Some(_) => {
+                for rival in &rivals {
+                    tracing::warn!(label, kek_id = %rival.description.kek_id, "destroying a key that was never finished");
+                    discard(session, rival, &label)?;
+                }
+            }
+        }
+    }
+}
+
+/// The loser's answer, once the winner's key can be used: who then looks for it finds it.
+fn wait_for_winner(session: &Session<'_>, name: &KeyName, version: KeyVersion, deadline: Instant) -> Result<Error> {
+    let label = format!("{name}:{version}");
+    while Instant::now() < deadline {
+        let claimants = claimants(session, name, version)?;
+        if claimants.is_empty() {
+            return Ok(Error::new(ErrorKind::TokenUnavailable, format!("making '{label}' failed in another process"))
+                .with_hint("try again"));
+        }
+        if claimants.iter().any(|key| !key.is_pending()) {
+            break;
+        }
+        thread::sleep(PAUSE);
+    }
+    Ok(exists(&label))
+}
+
+/// Enables a key that won and proves that it works with a canary that stays in its record.
+fn enable_and_prove(session: &Session<'_>, mine: &MasterKey, label: &str) -> Result<MasterKey> {
+    let algorithm = mine.description.algorithm;
+    // Where the waiting of another ended first, this fails: the object is gone.
+    session.set_attributes(mine.handle, &template::usage(algorithm, KeyState::Active))?;
+    let canary = prove(session, mine)?;
+    let mut record = Record::new(mine.description.kek_id, algorithm, mine.description.provenance);
+    record.canary = Some(canary);
+    write_record(session, &record, label)?;
+    let key = lookup::read(session, mine.handle, mine.class)?
+        .ok_or_else(|| Error::new(ErrorKind::TokenUnavailable, format!("the new key '{label}' is gone")))?;
+    key.check_usable()?;
+    Ok(key)
+}
+
+/// Wraps a canary and unwraps it again.
+pub(super) fn prove(session: &Session<'_>, key: &MasterKey) -> Result<WrappedKey> {
+    let label = key.description.label();
+    let context = canary_context()?;
+    let proof = || -> Result<Option<WrappedKey>> {
+        let canary = DataKey::try_fill(DataKeyLength::Bytes32, |bytes| session.random(bytes))?;
+        let wrapped = wrap::wrap(session, key, &canary, &context)?;
+        let same = wrap::unwrap(session, key, &wrapped, &context)?.ct_eq(&canary);
+        Ok(bool::from(same).then_some(wrapped))
+    };
+    let failed = || {
+        Error::new(
+            ErrorKind::Unsupported,
+            format!("key '{label}' does not recover what it wrapped with {}", key.description.algorithm),
+        )
+        .with_hint("the token does not do this algorithm as the standard says; choose another with --algorithm")
+    };
+    match proof() {
+        Ok(Some(wrapped)) => Ok(wrapped),
+        Ok(None) => Err(failed()),
+        Err(error) if matches!(error.kind(), ErrorKind::NotAuthentic | ErrorKind::Unsupported) => {
+            Err(failed().with_source(error))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn claimants(session: &Session<'_>, name: &KeyName, version: KeyVersion) -> Result<Vec<MasterKey>> {
+    let mut found = Vec::new();
+    // By label: cheaper than a look at every key. A key made elsewhere without a version is version 1.
+    let mut labels = vec![format!("{name}:{version}")];
+    if version == KeyVersion::FIRST {
+        labels.push(name.to_string());
+    }
+    for label in labels {
+        for class in KeyClass::ALL {
+            let mut template = template::search(class);
+            template.push(Attribute::Label(label.as_bytes().to_vec()));
+            for handle in session.find(&template)? {
+                found.extend(lookup::read(session, handle, class)?);
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Destroys a key that nobody has used, and its record.
+fn discard(session: &Session<'_>, key: &MasterKey, label: &str) -> Result<()> {
+    match session.destroy_object(key.handle) {
+        Err(error) if error.kind() == ErrorKind::KeyNotFound => {}
+        answer => answer?,
+    }
+    Record::destroy(session, key.description.kek_id, label)
+}
+
+fn exists(label: &str) -> Error {
+    Error::new(ErrorKind::KeyExists, format!("key '{label}' exists already"))
+        .with_hint("`keyward key rotate` makes the next version")
+}

@@ -1,0 +1,256 @@
+//! A master key as the token shows it: attributes read, checked, and turned into a description.
+
+use super::record::Record;
+use crate::error::{Error, ErrorKind, Result};
+use crate::key::{KekId, KeyDescription, KeyName, KeyState, KeyVersion, Provenance, PublicKey, WrappingAlgorithm};
+use crate::token::{Attribute, AttributeType, Attributes, ObjectHandle};
+
+/// One version of a master key on the token.
+#[derive(Debug)]
+pub(super) struct MasterKey {
+    pub(super) handle: ObjectHandle,
+    pub(super) description: KeyDescription,
+    /// Whether it is an AES key or an RSA private key.
+    pub(super) class: KeyClass,
+    /// The public half of an RSA key, from the private object's modulus and exponent.
+    pub(super) public: Option<PublicKey>,
+}
+
+/// The two kinds of objects that can be master keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum KeyClass {
+    Aes,
+    Rsa,
+}
+
+impl KeyClass {
+    pub(super) const ALL: [Self; 2] = [Self::Aes, Self::Rsa];
+
+    pub(super) fn of(algorithm: WrappingAlgorithm) -> Self {
+        if algorithm.is_rsa() { Self::Rsa } else { Self::Aes }
+    }
+}
+
+/// What is read of every key, one by one where the token fails the whole.
+const COMMON: [AttributeType; 13] = [
+    AttributeType::Label,
+    AttributeType::Id,
+    AttributeType::Private,
+    AttributeType::Sensitive,
+    AttributeType::Extractable,
+    AttributeType::AlwaysSensitive,
+    AttributeType::NeverExtractable,
+    AttributeType::Local,
+    AttributeType::Decrypt,
+    AttributeType::Unwrap,
+    AttributeType::Sign,
+    AttributeType::Derive,
+    AttributeType::Encrypt,
+];
+
+pub(super) fn attributes_of(class: KeyClass) -> Vec<AttributeType> {
+    let more: &[AttributeType] = match class {
+        KeyClass::Aes => &[AttributeType::Wrap, AttributeType::ValueLen],
+        KeyClass::Rsa => &[AttributeType::Modulus, AttributeType::PublicExponent],
+    };
+    COMMON.iter().chain(more).copied().collect()
+}
+
+/// `NAME:VERSION`, or `NAME` for a key made elsewhere, which is version 1. Other labels name no key
+/// of ours.
+pub(super) fn parse_label(label: &[u8]) -> Option<(KeyName, KeyVersion)> {
+    let label = std::str::from_utf8(label).ok()?;
+    match label.rsplit_once(':') {
+        Some((name, version)) => Some((name.parse().ok()?, version.parse().ok()?)),
+        None => Some((label.parse().ok()?, KeyVersion::FIRST)),
+    }
+}
+
+impl MasterKey {
+    /// The key that these attributes show; `None` where label or id are not a master key's.
+    pub(super) fn from_attributes(
+        handle: ObjectHandle,
+        class: KeyClass,
+        shown: &Attributes,
+        record: Option<&Record>,
+    ) -> Option<Self> {
+        let (name, version) = parse_label(shown.bytes(Attribute::Label)?)?;
+        let kek_id = KekId::from_cka_id(shown.bytes(Attribute::Id)?)?;
+        let usage = Usage::read(shown, class);
+        let algorithm = usage.algorithm(class, record);
+        let provenance = record.map_or(Provenance::Foreign, |record| record.provenance);
+
+        let mut description = KeyDescription::new(name, version, kek_id, algorithm, usage.state(algorithm, record));
+        description.provenance = provenance;
+        description.created = record.map(|record| record.created);
+        description.problems = protection_problems(shown, provenance);
+        usage.add_problems(&mut description.problems, algorithm);
+
+        let mut public = None;
+        match class {
+            KeyClass::Aes => {
+                if shown.number(Attribute::ValueLen).is_some_and(|len| len != 32) {
+                    description.problems.push("it is not an AES-256 key".to_owned());
+                }
+            }
+            KeyClass::Rsa => {
+                public =
+                    shown.bytes(Attribute::Modulus).zip(shown.bytes(Attribute::PublicExponent)).and_then(|(n, e)| {
+                        let KeyDescription { name, version, kek_id, algorithm, .. } = &description;
+                        PublicKey::from_parts(name.clone(), *version, *kek_id, *algorithm, n, e).ok()
+                    });
+                if public.is_none() {
+                    description.problems.push("its modulus or public exponent cannot be read".to_owned());
+                }
+            }
+        }
+        Some(Self { handle, description, class, public })
+    }
+
+    /// Whether the key was enabled ever: a pending one may do nothing and has no finished record.
+    pub(super) fn is_pending(&self) -> bool {
+        self.description.state == KeyState::Pending
+    }
+
+    /// Refuses a key that is not what a protected master key must be.
+    pub(super) fn check_usable(&self) -> Result<()> {
+        match self.description.problems.first() {
+            None => Ok(()),
+            Some(problem) => Err(Error::new(
+                ErrorKind::KeyAttributes,
+                format!("key '{}' is refused: {problem}", self.description.label()),
+            )
+            .with_hint("`keyward key show` lists all that is wrong; `keyward key adopt` can narrow a key's usage")),
+        }
+    }
+
+    pub(super) fn wrong_state(&self, verb: &str) -> Error {
+        let label = self.description.label();
+        Error::new(ErrorKind::KeyState, format!("key '{label}' is {} and may not {verb}", self.description.state))
+            .with_hint(match self.description.state {
+                KeyState::Disabled => format!("`keyward key enable {label}` allows it again"),
+                KeyState::Pending => "it is just being made; try again, or create it anew if its maker died".to_owned(),
+                _ => "rotate the key to make a version that may".to_owned(),
+            })
+    }
+}
+
+/// What the usage attributes allow.
+struct Usage {
+    encrypt: bool,
+    decrypt: bool,
+    wrap: bool,
+    unwrap: bool,
+    sign: bool,
+    derive: bool,
+}
+
+impl Usage {
+    fn read(shown: &Attributes, class: KeyClass) -> Self {
+        let flag = |of| shown.flag(of).unwrap_or(false);
+        Self {
+            // Private keys have no CKA_ENCRYPT and CKA_WRAP; some tokens show them nevertheless.
+            encrypt: class == KeyClass::Aes && flag(Attribute::Encrypt),
+            decrypt: flag(Attribute::Decrypt),
+            wrap: class == KeyClass::Aes && flag(Attribute::Wrap),
+            unwrap: flag(Attribute::Unwrap),
+            sign: flag(Attribute::Sign),
+            derive: flag(Attribute::Derive),
+        }
+    }
+
+    fn algorithm(&self, class: KeyClass, record: Option<&Record>) -> WrappingAlgorithm {
+        match record.map(|record| record.algorithm) {
+            Some(algorithm) if KeyClass::of(algorithm) == class => algorithm,
+            _ => match class {
+                KeyClass::Rsa => WrappingAlgorithm::RsaOaep,
+                KeyClass::Aes if self.wrap || self.unwrap => WrappingAlgorithm::AesKw,
+                KeyClass::Aes => WrappingAlgorithm::AesGcm,
+            },
+        }
+    }
+
+    /// May it protect, may it recover?
+    fn allows(&self, algorithm: WrappingAlgorithm) -> (bool, bool) {
+        match algorithm {
+            WrappingAlgorithm::AesGcm => (self.encrypt, self.decrypt),
+            WrappingAlgorithm::AesKw => (self.wrap, self.unwrap),
+            // Protecting happens on the host: whether this is the current version decides.
+            _ => (self.decrypt, self.decrypt),
+        }
+    }
+
+    fn state(&self, algorithm: WrappingAlgorithm, record: Option<&Record>) -> KeyState {
+        match self.allows(algorithm) {
+            (true, true) => KeyState::Active,
+            (false, true) => KeyState::Retired,
+            (false, false) if record.is_some_and(|record| record.canary.is_none()) => KeyState::Pending,
+            _ => KeyState::Disabled,
+        }
+    }
+
+    /// One purpose per key: one that can both wrap and decrypt gives its data keys away.
+    fn add_problems(&self, problems: &mut Vec<String>, algorithm: WrappingAlgorithm) {
+        let foreign: &[(bool, &str)] = match algorithm {
+            WrappingAlgorithm::AesKw => &[(self.encrypt, "CKA_ENCRYPT"), (self.decrypt, "CKA_DECRYPT")],
+            _ => &[(self.wrap, "CKA_WRAP"), (self.unwrap, "CKA_UNWRAP")],
+        };
+        let never = [(self.sign, "CKA_SIGN"), (self.derive, "CKA_DERIVE")];
+        for (_, attribute) in foreign.iter().chain(&never).filter(|(set, _)| *set) {
+            problems.push(format!("{attribute} is true on a key for {algorithm}: a key has one purpose"));
+        }
+        if self.allows(algorithm) == (true, false) {
+            problems.push("it may protect but not recover".to_owned());
+        }
+    }
+}
+
+/// What is missing of the protection that a master key must have.
+///
+/// A key that an operator adopted was made elsewhere, perhaps imported on purpose; of that one only
+/// what holds now is asked, not what always held.
+fn protection_problems(shown: &Attributes, provenance: Provenance) -> Vec<String> {
+    let now: [(fn(bool) -> Attribute, bool, &str); 3] = [
+        (Attribute::Private, true, "CKA_PRIVATE"),
+        (Attribute::Sensitive, true, "CKA_SENSITIVE"),
+        (Attribute::Extractable, false, "CKA_EXTRACTABLE"),
+    ];
+    let ever: [(fn(bool) -> Attribute, bool, &str); 3] = [
+        (Attribute::AlwaysSensitive, true, "CKA_ALWAYS_SENSITIVE"),
+        (Attribute::NeverExtractable, true, "CKA_NEVER_EXTRACTABLE"),
+        (Attribute::Local, true, "CKA_LOCAL"),
+    ];
+    let asked = if provenance == Provenance::Adopted { &[][..] } else { &ever[..] };
+    now.iter()
+        .chain(asked)
+        .filter_map(|(of, wanted, name)| match shown.flag(*of) {
+            Some(is) if is == *wanted => None,
+            Some(is) => Some(format!("{name} is {is}, not {wanted}")),
+            // What cannot be seen is not believed.
+            None => Some(format!("{name} cannot be read")),
+        })
+        .collect()
+}
+
+/// The same for an adoption, where all of it is told.
+pub(super) fn history_warnings(shown: &Attributes) -> Vec<String> {
+    protection_problems(shown, Provenance::Foreign)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels() {
+        let parsed =
+            |label: &str| parse_label(label.as_bytes()).map(|(name, version)| (name.to_string(), version.get()));
+        assert_eq!(parsed("a:1"), Some(("a".into(), 1)));
+        assert_eq!(parsed("a/b.c:42"), Some(("a/b.c".into(), 42)));
+        assert_eq!(parsed("vendor-key"), Some(("vendor-key".into(), 1)));
+        for other in ["", ":1", "a:", "a:0", "a:01", "a:x", "a:1:2", "with space", "a b:1"] {
+            assert_eq!(parsed(other), None, "{other}");
+        }
+        assert_eq!(parse_label(b"\xff:1"), None);
+    }
+}

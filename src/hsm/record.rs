@@ -1,0 +1,203 @@
+//! The record beside each key version: a private data object, because PKCS#11 has no creation time
+//! and dates on private objects cannot be read back from every token.
+//!
+//! Its value is text, a line for each field, so that an operator can read it with any tool:
+//!
+//! ```text
+//! keyward-key-record 1
+//! kek-id 000102030405060708090a0b0c0d0e0f
+//! algorithm aes-gcm
+//! provenance generated
+//! created 1767225600
+//! canary 0101…
+//! ```
+//!
+//! A record without a canary is that of a key that is still being made. Changing a record means
+//! writing a new one and then destroying the old.
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::key::{EncryptionContext, KekId, Provenance, WrappedKey, WrappingAlgorithm};
+use crate::token::{Attribute, AttributeType, ObjectClass, ObjectHandle, Session};
+use std::fmt::Write as _;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// What is recorded about one key version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Record {
+    pub(super) kek_id: KekId,
+    pub(super) algorithm: WrappingAlgorithm,
+    pub(super) provenance: Provenance,
+    pub(super) created: SystemTime,
+    /// A wrapped key that the key must be able to unwrap; none while it is being made.
+    pub(super) canary: Option<WrappedKey>,
+}
+
+const APPLICATION: &[u8] = b"keyward";
+const FIRST_LINE: &str = "keyward-key-record 1";
+
+/// The context of canaries: reserved, so that no canary can be taken for a caller's data key.
+pub(super) fn canary_context() -> Result<EncryptionContext> {
+    let mut context = EncryptionContext::new();
+    context.insert_reserved("keyward:purpose".to_owned(), "canary".to_owned())?;
+    Ok(context)
+}
+
+impl Record {
+    /// The record of a key that begins to exist now.
+    pub(super) fn new(kek_id: KekId, algorithm: WrappingAlgorithm, provenance: Provenance) -> Self {
+        // Whole seconds: what is read back is what was written.
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        Self { kek_id, algorithm, provenance, created: UNIX_EPOCH + Duration::from_secs(now), canary: None }
+    }
+
+    fn to_text(&self) -> String {
+        let seconds = self.created.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let mut text = format!(
+            "{FIRST_LINE}\nkek-id {}\nalgorithm {}\nprovenance {}\ncreated {seconds}\n",
+            self.kek_id, self.algorithm, self.provenance
+        );
+        if let Some(canary) = &self.canary {
+            text.push_str("canary ");
+            for byte in canary.to_bytes() {
+                let _ = write!(text, "{byte:02x}");
+            }
+            text.push('\n');
+        }
+        text
+    }
+
+    fn parse(text: &[u8]) -> Option<Self> {
+        let text = std::str::from_utf8(text).ok()?;
+        let mut lines = text.strip_suffix('\n')?.split('\n');
+        if lines.next()? != FIRST_LINE {
+            return None;
+        }
+        let mut field = |name: &str| lines.next()?.strip_prefix(name)?.strip_prefix(' ');
+        let kek_id = field("kek-id")?.parse().ok()?;
+        let algorithm = field("algorithm")?.parse().ok()?;
+        let provenance = match field("provenance")? {
+            "generated" => Provenance::Generated,
+            "adopted" => Provenance::Adopted,
+            _ => return None,
+        };
+        let created = UNIX_EPOCH.checked_add(Duration::from_secs(field("created")?.parse().ok()?))?;
+        let canary = match lines.next() {
+            None => None,
+            Some(line) => Some(WrappedKey::parse(&from_hex(line.strip_prefix("canary ")?)?).ok()?),
+        };
+        lines.next().is_none().then_some(Self { kek_id, algorithm, provenance, created, canary })
+    }
+
+    /// Writes the record and then destroys those of the same key that were there before.
+    pub(super) fn write(&self, session: &Session<'_>, label: &str) -> Result<()> {
+        let before = handles(session, self.kek_id, label)?;
+        session.create_object(&[
+            Attribute::Class(ObjectClass::DATA),
+            Attribute::Token(true),
+            // Private: whoever has no PIN can neither read it nor plant one that is believed.
+            Attribute::Private(true),
+            Attribute::Application(APPLICATION.to_vec()),
+            Attribute::Label(label.as_bytes().to_vec()),
+            Attribute::Value(self.to_text().into_bytes()),
+        ])?;
+        before.into_iter().try_for_each(|old| session.destroy_object(old))
+    }
+
+    /// The record of the key with this label: a finished one where there is one.
+    pub(super) fn find(session: &Session<'_>, kek_id: KekId, label: &str) -> Result<Option<Self>> {
+        let records = scan(session, label)?.into_iter().map(|(_, record)| record);
+        Ok(records.filter(|record| record.kek_id == kek_id).max_by_key(|record| record.canary.is_some()))
+    }
+
+    /// Destroys all records of one key.
+    pub(super) fn destroy(session: &Session<'_>, kek_id: KekId, label: &str) -> Result<()> {
+        for handle in handles(session, kek_id, label)? {
+            match session.destroy_object(handle) {
+                // Another process was faster.
+                Err(error) if error.kind() == ErrorKind::KeyNotFound => {}
+                answer => answer?,
+            }
+        }
+        Ok(())
+    }
+}
+
+fn handles(session: &Session<'_>, kek_id: KekId, label: &str) -> Result<Vec<ObjectHandle>> {
+    let mine = scan(session, label)?.into_iter().filter(|(_, record)| record.kek_id == kek_id);
+    Ok(mine.map(|(handle, _)| handle).collect())
+}
+
+fn scan(session: &Session<'_>, label: &str) -> Result<Vec<(ObjectHandle, Record)>> {
+    let template = [
+        Attribute::Class(ObjectClass::DATA),
+        Attribute::Token(true),
+        Attribute::Private(true),
+        Attribute::Application(APPLICATION.to_vec()),
+        Attribute::Label(label.as_bytes().to_vec()),
+    ];
+    let found = match session.find(&template) {
+        // A token that knows no data objects may refuse the question.
+        Err(error) if error.kind() == ErrorKind::Unsupported => return Ok(Vec::new()),
+        answer => answer?,
+    };
+    let mut records = Vec::with_capacity(found.len());
+    for handle in found {
+        let Some(shown) = session.attributes(handle, &[AttributeType::Value])? else { continue };
+        match shown.bytes(Attribute::Value).and_then(Record::parse) {
+            Some(record) => records.push((handle, record)),
+            None => tracing::warn!(label, "a record on the token cannot be read; it is passed over"),
+        }
+    }
+    Ok(records)
+}
+
+/// Whether writing a record failed because the token keeps no data objects.
+pub(super) fn no_data_objects(error: &Error) -> bool {
+    error.kind() == ErrorKind::Unsupported
+}
+
+fn from_hex(text: &str) -> Option<Vec<u8>> {
+    if !text.len().is_multiple_of(2) || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return None;
+    }
+    (0..text.len()).step_by(2).map(|i| u8::from_str_radix(&text[i..i + 2], 16).ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> Record {
+        let kek_id = KekId::from_bytes([3; 16]);
+        let canary = WrappedKey::new(WrappingAlgorithm::AesKw, kek_id, vec![], vec![5; 72]).unwrap();
+        let record = Record::new(kek_id, WrappingAlgorithm::AesKw, Provenance::Generated);
+        Record { canary: Some(canary), ..record }
+    }
+
+    #[test]
+    fn a_record_comes_back() {
+        let finished = sample();
+        assert_eq!(Record::parse(finished.to_text().as_bytes()), Some(finished.clone()));
+        let pending = Record { canary: None, ..finished };
+        assert_eq!(Record::parse(pending.to_text().as_bytes()), Some(pending));
+    }
+
+    #[test]
+    fn anything_else_is_refused() {
+        let good = sample().to_text();
+        for bad in [
+            "",
+            "keyward-key-record 1\n",
+            &good.replace("record 1", "record 2"),
+            &good.replace("generated", "foreign"),
+            &good.replace("aes-kw", "rot13"),
+            &good.replace("created ", "created -"),
+            &good.replace("canary 01", "canary 0"),
+            &good.replace("canary 01", "canary zz"),
+            &format!("{good}more\n"),
+            good.trim_end(),
+        ] {
+            assert_eq!(Record::parse(bad.as_bytes()), None, "{bad}");
+        }
+    }
+}
