@@ -1,0 +1,225 @@
+"""The bytes of an envelope: parsing, writing, and the body. Knows no token."""
+
+from collections import namedtuple
+from hashlib import sha256
+
+from cryptography.cobblestone import Cobblestone256Decryptor, Cobblestone256Encryptor
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
+
+MAGIC = bytes.fromhex("894B57450D0A1A0A")
+AES_GCM, AES_KW, RSA_OAEP, RSA_OAEP_SHA1, CUSTOMER_KEY = 1, 2, 3, 4, 16
+
+
+class Refused(Exception):
+    """The file is not an envelope, not authentic, or not for this reader."""
+
+
+def u16(value):
+    return value.to_bytes(2, "big")
+
+
+def u32(value):
+    return value.to_bytes(4, "big")
+
+
+class Cursor:
+    """Takes bytes from the front, and refuses to take more than there are."""
+
+    def __init__(self, data):
+        self.data, self.at = data, 0
+
+    def take(self, count):
+        if self.at + count > len(self.data):
+            raise Refused("cut short")
+        self.at += count
+        return self.data[self.at - count : self.at]
+
+    def number(self, width):
+        return int.from_bytes(self.take(width), "big")
+
+    def end(self):
+        if self.at != len(self.data):
+            raise Refused("bytes left over")
+
+
+# Encryption context
+
+
+def write_context(pairs):
+    if not pairs:
+        return b""
+    pairs = sorted((key.encode(), value.encode()) for key, value in pairs.items())
+    return u16(len(pairs)) + b"".join(u16(len(key)) + key + u16(len(value)) + value for key, value in pairs)
+
+
+def check_context(data):
+    if not data:
+        return
+    cursor, last = Cursor(data), b""
+    count = cursor.number(2)
+    if not 1 <= count <= 64:
+        raise Refused("context: count")
+    for _ in range(count):
+        key = cursor.take(cursor.number(2))
+        value = cursor.take(cursor.number(2))
+        if key <= last:
+            raise Refused("context: empty, unsorted or repeated key")
+        try:
+            key.decode(), value.decode()
+        except UnicodeDecodeError:
+            raise Refused("context: not UTF-8") from None
+        last = key
+    cursor.end()
+
+
+# CORE
+
+Core = namedtuple("Core", "raw slots_len context")
+
+
+def write_core(message_id, slots_len, context):
+    return MAGIC + u16(1) + u16(0) + message_id + u32(slots_len) + u16(len(context)) + context
+
+
+def parse_core(data):
+    cursor = Cursor(data)
+    if cursor.take(8) != MAGIC:
+        raise Refused("magic")
+    if cursor.number(2) != 1:
+        raise Refused("suite")
+    if cursor.number(2) != 0:
+        raise Refused("flags: unknown, or detached slots, which this reader does not have")
+    cursor.take(16)  # message id
+    slots_len = cursor.number(4)
+    if not 256 <= slots_len <= 65536:
+        raise Refused("slots length")
+    context_len = cursor.number(2)
+    if context_len > 8192:
+        raise Refused("context length")
+    context = cursor.take(context_len)
+    check_context(context)
+    return Core(data[: cursor.at], slots_len, context)
+
+
+# SLOTS
+
+
+def write_slots(entries):
+    """Both halves of a new file: the entries in A with generation 1, B empty."""
+    used = b"".join(u16(len(entry)) + entry for entry in entries)
+    half = u32(1) + u16(len(entries)) + u16(len(used)) + used
+    half += sha256(half).digest()[:16]
+    slots_len = max(2048, 2 * 2 * len(half))
+    return half.ljust(slots_len // 2, b"\0").ljust(slots_len, b"\0")
+
+
+def parse_half(half):
+    """(generation, entries), or None where the half is empty or torn."""
+    cursor = Cursor(half)
+    generation, count, used = cursor.number(4), cursor.number(2), cursor.number(2)
+    if generation == 0 or not 1 <= count <= 16 or used > len(half) - 24:
+        return None
+    body = Cursor(cursor.take(used))
+    digest = cursor.take(16)
+    if digest != sha256(half[: 8 + used]).digest()[:16] or any(half[cursor.at :]):
+        return None
+    try:
+        entries = [body.take(body.number(2)) for _ in range(count)]
+        body.end()
+    except Refused:
+        return None
+    return generation, entries
+
+
+def parse_slots(slots):
+    size = len(slots) // 2
+    if any(slots[2 * size :]):
+        raise Refused("slots: last byte")
+    halves = [parsed for half in (slots[:size], slots[size : 2 * size]) if (parsed := parse_half(half))]
+    if not halves:
+        raise Refused("slots: no valid half")
+    if len(halves) == 2 and halves[0][0] == halves[1][0] and halves[0] != halves[1]:
+        raise Refused("slots: two different halves of one generation")
+    return max(halves, key=lambda half: half[0])[1]
+
+
+# Wrapped keys
+
+Wrapped = namedtuple("Wrapped", "algorithm kek_id parameters ciphertext")
+
+
+def write_wrapped(wrapped):
+    return (
+        bytes([1, wrapped.algorithm])
+        + wrapped.kek_id
+        + bytes([len(wrapped.parameters)])
+        + wrapped.parameters
+        + u16(len(wrapped.ciphertext))
+        + wrapped.ciphertext
+    )
+
+
+def parse_wrapped(entry):
+    """The wrapped key, or None where it is of an unknown or malformed kind and to be skipped."""
+    cursor = Cursor(entry)
+    try:
+        version, algorithm = cursor.take(2)
+        kek_id = cursor.take(16)
+        parameters = cursor.take(cursor.number(1))
+        ciphertext = cursor.take(cursor.number(2))
+        cursor.end()
+    except Refused:
+        return None
+    lengths_fit = {
+        AES_GCM: len(parameters) in (12, 16) and len(ciphertext) == 48,
+        AES_KW: not parameters and len(ciphertext) == 72,
+        RSA_OAEP: not parameters,
+        RSA_OAEP_SHA1: not parameters,
+        CUSTOMER_KEY: len(parameters) == 32 and len(ciphertext) == 32,
+    }
+    if version != 1 or not lengths_fit.get(algorithm, False):
+        return None
+    return Wrapped(algorithm, kek_id, parameters, ciphertext)
+
+
+def bind(algorithm, kek_id, context):
+    return b"keyward.wrap.v1\0" + bytes([1, algorithm]) + kek_id + sha256(context).digest()
+
+
+def kek_id_of(cka_id):
+    if not cka_id:
+        raise Refused("a key without CKA_ID")
+    return cka_id if len(cka_id) == 16 else sha256(b"keyward.kek-id.v1\0" + cka_id).digest()[:16]
+
+
+# BODY
+
+
+def body_context(core):
+    return b"keyward.envelope.v1\0" + core
+
+
+def commitment(key, salt, core):
+    """The last 32 of the 76 bytes that Cobblestone-256 derives."""
+    info = b"c2sp.org/chunked-encryption@v1+AEAD_AES_256_GCM\0" + salt + body_context(core)
+    return HKDFExpand(hashes.SHA512(), 76, info).derive(key)[44:]
+
+
+def encrypt_body(key, core, plaintext):
+    encryptor = Cobblestone256Encryptor(key, body_context(core))
+    return encryptor.update(plaintext) + encryptor.finalize()
+
+
+def decrypt_body(key, core, body):
+    decryptor = Cobblestone256Decryptor(key, body_context(core))
+    try:
+        return decryptor.update(body) + decryptor.finalize()
+    except (InvalidTag, ValueError):
+        raise Refused("body") from None
+
+
+def customer_verifier(key, salt, core):
+    info = b"keyward.customer-key.v1\0" + salt + sha256(core).digest()
+    return HKDFExpand(hashes.SHA512(), 32, info).derive(key)
