@@ -13,6 +13,7 @@ use zeroize::{Zeroize, Zeroizing};
 const GCM_IV_LEN: usize = 12;
 const GCM_TAG_LEN: usize = 16;
 const GCM_TAG_BITS: u64 = 128;
+const MAX_GCM_CIPHERTEXT: usize = 32 + GCM_TAG_LEN;
 const DIGEST_LEN: usize = 32;
 /// Room for any token's answer to unwrapping: the largest RSA modulus that is read.
 const MAX_PLAINTEXT: usize = 2048;
@@ -94,10 +95,13 @@ fn unwrap_gcm(
     // Never an empty IV, nor another tag length: SoftHSM takes both. `WrappedKey` has seen to the
     // IV; the tag is always of 128 bits.
     let mechanism = Mechanism::AesGcm(gcm_params(&mut iv, &aad)?);
-    DataKey::try_fill(length, |bytes| match session.decrypt(&mechanism, key.handle, wrapped.ciphertext(), bytes)? {
-        len if len == bytes.len() => Ok(()),
-        _ => Err(Error::not_authentic()),
-    })
+    // Room for the tag as well: SoftHSM asks for as much as the ciphertext is long.
+    let mut plaintext = Zeroizing::new([0; MAX_GCM_CIPHERTEXT]);
+    let len = session.decrypt(&mechanism, key.handle, wrapped.ciphertext(), &mut *plaintext)?;
+    if len != length.bytes() {
+        return Err(Error::not_authentic());
+    }
+    DataKey::from_slice(&plaintext[..len])
 }
 
 fn wrap_kw(

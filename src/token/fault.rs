@@ -94,6 +94,8 @@ fn classify(cause: &Cause) -> (ErrorKind, Option<&'static str>) {
         | HostMemory
         | SessionCount => (Kind::TokenUnavailable, None),
         TokenWriteProtected | SessionReadOnly => (Kind::Unsupported, Some("the token is write-protected")),
+        // Our buffers have room for every right answer.
+        BufferTooSmall => (Kind::TokenUnavailable, None),
         // Whatever else a token says of bytes that it was to decrypt is said of the bytes. That it
         // is alive is asked separately where the code leaves it open.
         _ if recovering => (Kind::NotAuthentic, None),

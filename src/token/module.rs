@@ -82,6 +82,10 @@ impl Module {
     /// `TokenUnavailable` where the module cannot list its slots.
     pub fn tokens(&self) -> Result<Vec<TokenInfo>> {
         let _gate = self.shared();
+        self.list_tokens()
+    }
+
+    fn list_tokens(&self) -> Result<Vec<TokenInfo>> {
         let slots = self.context.get_slots_with_token().map_err(|cause| fault("list the slots", cause))?;
         let mut tokens = Vec::with_capacity(slots.len());
         for slot in slots {
@@ -134,13 +138,14 @@ impl Module {
         if label.trim().is_empty() || label.len() > 32 {
             return Err(Error::new(ErrorKind::InvalidArgument, "a token label is 1 to 32 bytes long"));
         }
-        let blank = self.tokens()?.into_iter().find(|info| !info.initialized);
+        let (so_pin, user_pin) = (so_pin.expose_text()?, user_pin.expose_text()?);
+        // Until it is done, no other thread takes the same blank token.
+        let _gate = self.exclusive();
+        let blank = self.list_tokens()?.into_iter().find(|info| !info.initialized);
         let blank = blank.ok_or_else(|| {
             Error::new(ErrorKind::TokenNotFound, "no slot has a token that is not initialized")
                 .with_hint("initializing anew destroys all keys; do that with the token's own tool")
         })?;
-        let (so_pin, user_pin) = (so_pin.expose_text()?, user_pin.expose_text()?);
-        let _gate = self.exclusive();
         let what = "initialize the token";
         self.context.init_token(blank.slot, &so_pin, label).map_err(|cause| fault(what, cause))?;
         let set_pin = || -> cryptoki::error::Result<RawTokenInfo> {
