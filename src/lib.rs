@@ -4,10 +4,12 @@ mod cipher;
 mod error;
 pub mod hsm;
 pub mod key;
+#[cfg(feature = "testkit")]
+pub mod testkit;
 pub mod token;
 
 pub use error::{Error, ErrorKind, Result};
 pub use key::{
-    DataKey, DataKeyLength, EncryptionContext, KekId, KeyAdmin, KeyName, KeyProvider, KeyRef, KeyVersion, WrappedKey,
-    WrappedKeys, WrappingAlgorithm,
+    AlgorithmChoice, DataKey, DataKeyLength, EncryptionContext, KekId, KeyAdmin, KeyName, KeyProvider, KeyRef,
+    KeyVersion, WrappedKey, WrappedKeys, WrappingAlgorithm,
 };

@@ -1,0 +1,13 @@
+//! For the tests of programs that link Keyward: fresh SoftHSM tokens in one line.
+//!
+//! ```no_run
+//! use keyward::{AlgorithmChoice, KeyAdmin, testkit::SoftToken};
+//! let token = SoftToken::new();
+//! let hsm = token.provider();
+//! hsm.create_key(&"records".parse()?, AlgorithmChoice::Auto)?;
+//! # Ok::<(), keyward::Error>(())
+//! ```
+
+mod token;
+
+pub use token::SoftToken;

@@ -1,0 +1,150 @@
+//! A fresh token on SoftHSM. SoftHSM is no HSM: its keys lie in files.
+
+use crate::hsm::HsmProvider;
+use crate::token::{Module, Pin, Token, TokenInfo, TokenUri};
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// Where distributions put SoftHSM's module.
+const MODULES: [&str; 7] = [
+    "/usr/lib/softhsm/libsofthsm2.so",
+    "/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so",
+    "/usr/lib/aarch64-linux-gnu/softhsm/libsofthsm2.so",
+    "/usr/lib64/pkcs11/libsofthsm2.so",
+    "/usr/local/lib/softhsm/libsofthsm2.so",
+    "/opt/homebrew/lib/softhsm/libsofthsm2.so",
+    "/usr/lib/libsofthsm2.so",
+];
+
+const PIN: &str = "test-user-pin";
+
+/// A SoftHSM token of its own label, initialized when made and removed when dropped.
+///
+/// Any number live side by side in one process, so tests need no lock. SoftHSM reads where its
+/// tokens are from `SOFTHSM2_CONF` when the first is made; the repository's `softhsm/with COMMAND`
+/// sets it to a fresh directory, and Cargo's `[env]` table can set it for a project's tests.
+pub struct SoftToken {
+    module: Arc<Module>,
+    info: TokenInfo,
+    directory: Option<PathBuf>,
+}
+
+impl SoftToken {
+    /// A fresh token.
+    ///
+    /// # Panics
+    /// With one line that says what to do: where SoftHSM is not installed, `SOFTHSM2_CONF` is not
+    /// set, or the token cannot be made.
+    #[must_use]
+    #[track_caller]
+    pub fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let Some(conf) = std::env::var_os("SOFTHSM2_CONF") else {
+            panic!("SOFTHSM2_CONF is not set: run the tests with softhsm/with COMMAND");
+        };
+        let label = format!("test-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let made = Module::load(&Self::module_path()).and_then(|module| {
+            let info = module.init_token(&label, &Pin::new("test-so-pin"), &Pin::new(PIN))?;
+            Ok((module, info))
+        });
+        match made {
+            Ok((module, info)) => {
+                let directory = token_directory(Path::new(&conf), &info.serial);
+                Self { module, info, directory }
+            }
+            Err(error) => panic!("cannot make a SoftHSM token: {error} ({})", error.hint().unwrap_or("no hint")),
+        }
+    }
+
+    /// The file of SoftHSM's module: `KEYWARD_TEST_MODULE` where it is set, else where
+    /// distributions put it.
+    ///
+    /// # Panics
+    /// Where there is none, with one line that says what to install.
+    #[must_use]
+    #[track_caller]
+    pub fn module_path() -> PathBuf {
+        if let Some(path) = std::env::var_os("KEYWARD_TEST_MODULE") {
+            return path.into();
+        }
+        match MODULES.iter().map(Path::new).find(|path| path.exists()) {
+            Some(path) => path.to_owned(),
+            None => panic!("SoftHSM is not installed: apt install softhsm2, or name its module in KEYWARD_TEST_MODULE"),
+        }
+    }
+
+    /// The URI of the token, without its PIN.
+    ///
+    /// # Panics
+    /// Never: the label is of our making.
+    #[must_use]
+    pub fn uri(&self) -> TokenUri {
+        let uri: TokenUri = format!("pkcs11:token={}", self.info.label).parse().expect("a plain label");
+        uri.or_module_path(Some(self.module.path().to_owned()))
+    }
+
+    /// The user PIN.
+    #[must_use]
+    pub fn pin(&self) -> Pin {
+        Pin::new(PIN)
+    }
+
+    /// The token, opened and logged in to.
+    ///
+    /// # Panics
+    /// Where it cannot be opened.
+    #[must_use]
+    #[track_caller]
+    pub fn open(&self) -> Token {
+        Token::open_with(&self.uri(), crate::token::TokenOptions::default().pin(self.pin()))
+            .unwrap_or_else(|error| panic!("cannot open the test token: {error}"))
+    }
+
+    /// A provider that may use every symmetric key of the token.
+    ///
+    /// # Panics
+    /// Where the token cannot be opened.
+    #[must_use]
+    #[track_caller]
+    pub fn provider(&self) -> HsmProvider {
+        HsmProvider::new(self.open())
+    }
+}
+
+impl Default for SoftToken {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for SoftToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SoftToken('{}')", self.info.label)
+    }
+}
+
+impl Drop for SoftToken {
+    fn drop(&mut self) {
+        // PKCS#11 has no call that removes a token, so its directory is removed.
+        if let Some(directory) = &self.directory
+            && let Err(error) = std::fs::remove_dir_all(directory)
+        {
+            tracing::debug!(%error, directory = %directory.display(), "a test token is left behind");
+        }
+    }
+}
+
+/// The directory of the token with this serial number: SoftHSM names it by a UUID whose last 16
+/// digits are the serial number.
+fn token_directory(conf: &Path, serial: &str) -> Option<PathBuf> {
+    let conf = std::fs::read_to_string(conf).ok()?;
+    let tokens =
+        conf.lines().find_map(|line| line.trim().strip_prefix("directories.tokendir")?.trim().strip_prefix('='))?;
+    let entries = std::fs::read_dir(tokens.trim()).ok()?;
+    entries.flatten().map(|entry| entry.path()).find(|path| {
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        name.replace('-', "").ends_with(serial)
+    })
+}

@@ -1,0 +1,42 @@
+//! What every provider on a token must do, for each wrapping algorithm, on a real token.
+//! Run under `softhsm/with`.
+
+mod admin;
+mod adopt;
+mod pool;
+mod recover;
+mod round_trip;
+mod trust;
+mod vectors;
+
+use keyward::hsm::HsmProvider;
+use keyward::testkit::SoftToken;
+use keyward::{AlgorithmChoice, EncryptionContext, ErrorKind, KeyAdmin, KeyName, WrappingAlgorithm};
+
+/// The algorithms that SoftHSM 2.6 has.
+const ALGORITHMS: [WrappingAlgorithm; 3] =
+    [WrappingAlgorithm::AesGcm, WrappingAlgorithm::AesKw, WrappingAlgorithm::RsaOaepSha1];
+
+fn name(text: &str) -> KeyName {
+    text.parse().unwrap()
+}
+
+fn context(pairs: &[(&str, &str)]) -> EncryptionContext {
+    EncryptionContext::from_pairs(pairs.iter().copied()).unwrap()
+}
+
+/// A token with one key, and a provider that was told of it, as RSA needs.
+fn with_key(algorithm: WrappingAlgorithm) -> (SoftToken, HsmProvider, KeyName) {
+    let token = SoftToken::new();
+    let key = name("records");
+    let hsm = token.provider().only([key.clone(), name("other"), name("third")]);
+    hsm.create_key(&key, AlgorithmChoice::Exactly(algorithm)).unwrap();
+    (token, hsm, key)
+}
+
+#[track_caller]
+fn assert_kind<T: std::fmt::Debug>(answer: keyward::Result<T>, kind: ErrorKind) -> keyward::Error {
+    let error = answer.expect_err("an error was expected");
+    assert_eq!(error.kind(), kind, "{error}");
+    error
+}
