@@ -10,6 +10,8 @@ mod pool;
 mod raw;
 mod session;
 mod uri;
+#[cfg(all(test, feature = "testkit"))]
+mod vectors;
 
 pub use module::{Capabilities, Module, TokenInfo};
 pub use pin::Pin;

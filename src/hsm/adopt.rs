@@ -92,11 +92,16 @@ fn narrow(
     const WRAP: [Flag; 2] = [(Attribute::Wrap, "CKA_WRAP"), (Attribute::Unwrap, "CKA_UNWRAP")];
     let flag = |of: fn(bool) -> Attribute| shown.flag(of).unwrap_or(false);
 
+    let can = |[one, other]: [Flag; 2]| flag(one.0) && flag(other.0);
+    if class == KeyClass::Aes && !can(CRYPT) && !can(WRAP) {
+        let message = "the key may neither encrypt and decrypt nor wrap and unwrap";
+        return Err(
+            Error::new(ErrorKind::KeyAttributes, message).with_hint("allow it one of the two with its own tool")
+        );
+    }
     let (algorithms, mut surplus): (&[WrappingAlgorithm], Vec<Flag>) = match class {
         KeyClass::Rsa => (&[WrappingAlgorithm::RsaOaep, WrappingAlgorithm::RsaOaepSha1], vec![WRAP[1]]),
-        KeyClass::Aes if flag(Attribute::Encrypt) && flag(Attribute::Decrypt) => {
-            (&[WrappingAlgorithm::AesGcm], WRAP.to_vec())
-        }
+        KeyClass::Aes if can(CRYPT) => (&[WrappingAlgorithm::AesGcm], WRAP.to_vec()),
         KeyClass::Aes => (&[WrappingAlgorithm::AesKw], CRYPT.to_vec()),
     };
     surplus.extend([(Attribute::Sign as fn(bool) -> Attribute, "CKA_SIGN"), (Attribute::Derive, "CKA_DERIVE")]);

@@ -27,6 +27,8 @@ use subtle::ConstantTimeEq;
 
 /// How long a pending key of somebody else is waited for before it is held to be abandoned.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How often one tries again after those in front have given up.
+const ATTEMPTS: u32 = 3;
 /// Between two looks at the token.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -38,18 +40,36 @@ pub(super) fn create(
     algorithm: WrappingAlgorithm,
 ) -> Result<MasterKey> {
     let label = format!("{name}:{version}");
-    if claimants(session, name, version)?.iter().any(|key| !key.is_pending()) {
-        return Err(exists(&label));
-    }
-    let mine = generate(session, &label, algorithm)?;
-    let outcome = win(session, name, version, &mine).and_then(|()| enable_and_prove(session, &mine, &label));
-    if outcome.is_err() {
-        // Nobody used it yet. That it is not there any more is no news either.
+    for _ in 0..ATTEMPTS {
+        if claimants(session, name, version)?.iter().any(|key| !key.is_pending()) {
+            return Err(exists(&label));
+        }
+        let mine = generate(session, &label, algorithm)?;
+        let outcome = match compete(session, name, version, &mine) {
+            Ok(Standing::Won) => enable_and_prove(session, &mine, &label).map(Some),
+            Ok(Standing::Lost) => Err(exists(&label)),
+            Ok(Standing::Again) => Ok(None),
+            Err(error) => Err(error),
+        };
+        if let Ok(Some(made)) = outcome {
+            return Ok(made);
+        }
+        // Nobody has used it. That it is gone already is no news.
         if let Err(error) = discard(session, &mine, &label) {
             tracing::warn!(label, %error, "a key that was not finished could not be destroyed");
         }
+        outcome?;
     }
-    outcome
+    Err(Error::new(ErrorKind::TokenUnavailable, format!("others keep making and giving up key '{label}'"))
+        .with_hint("try again"))
+}
+
+/// How an attempt to make a key stands among the others.
+enum Standing {
+    Won,
+    Lost,
+    /// Those who were in front have given up.
+    Again,
 }
 
 /// Generates a pending key and writes its record.
@@ -101,51 +121,40 @@ fn write_record(session: &Session<'_>, record: &Record, label: &str) -> Result<(
     }
 }
 
-/// Waits until no other key claims the name and version; fails where one has won.
-fn win(session: &Session<'_>, name: &KeyName, version: KeyVersion, mine: &MasterKey) -> Result<()> {
+/// Waits until it is clear who has won.
+fn compete(session: &Session<'_>, name: &KeyName, version: KeyVersion, mine: &MasterKey) -> Result<Standing> {
     let label = mine.description.label();
     let my_id = mine.description.kek_id;
     let deadline = Instant::now() + PATIENCE;
+    let mut given_up = false;
     loop {
         let (own, rivals): (Vec<_>, Vec<_>) =
             claimants(session, name, version)?.into_iter().partition(|key| key.description.kek_id == my_id);
         if rivals.iter().any(|rival| !rival.is_pending()) {
-            return Err(exists(&label));
+            return Ok(Standing::Lost);
         }
-        let patient = Instant::now() < deadline;
-        match rivals.iter().map(|rival| rival.description.kek_id).min() {
-            None if own.is_empty() => return Err(exists(&label)),
-            None => return Ok(()),
-            Some(lowest) if lowest < my_id => {
-                discard(session, mine, &label)?;
-                return Err(wait_for_winner(session, name, version, deadline)?);
+        if rivals.is_empty() {
+            return Ok(match own.is_empty() {
+                true if given_up => Standing::Again,
+                true => Standing::Lost,
+                false => Standing::Won,
+            });
+        }
+        if Instant::now() >= deadline {
+            for rival in &rivals {
+                let kek_id = rival.description.kek_id;
+                tracing::warn!(label, %kek_id, "destroying a key that was never finished");
+                discard(session, rival, &label)?;
             }
-            Some(_) if patient => thread::sleep(PAUSE),
-            Some(_) => {
-                for rival in &rivals {
-                    tracing::warn!(label, kek_id = %rival.description.kek_id, "destroying a key that was never finished");
-                    discard(session, rival, &label)?;
-                }
-            }
+            continue;
         }
-    }
-}
-
-/// The loser's answer, once the winner's key can be used: who then looks for it finds it.
-fn wait_for_winner(session: &Session<'_>, name: &KeyName, version: KeyVersion, deadline: Instant) -> Result<Error> {
-    let label = format!("{name}:{version}");
-    while Instant::now() < deadline {
-        let claimants = claimants(session, name, version)?;
-        if claimants.is_empty() {
-            return Ok(Error::new(ErrorKind::TokenUnavailable, format!("making '{label}' failed in another process"))
-                .with_hint("try again"));
-        }
-        if claimants.iter().any(|key| !key.is_pending()) {
-            break;
+        if !given_up && rivals.iter().any(|rival| rival.description.kek_id < my_id) {
+            // From here on this one only waits, so that who loses finds the winner's key when told so.
+            discard(session, mine, &label)?;
+            given_up = true;
         }
         thread::sleep(PAUSE);
     }
-    Ok(exists(&label))
 }
 
 /// Enables a key that won and proves that it works with a canary that stays in its record.

@@ -32,7 +32,10 @@ impl Cache {
             return Ok(key);
         }
         let key = Arc::new(current(session, name)?);
-        self.lock().current.insert(name.clone(), (Instant::now(), Arc::clone(&key)));
+        // What may not be used is looked at again each time: it may be allowed any moment.
+        if key.description.state == KeyState::Active && key.check_usable().is_ok() {
+            self.lock().current.insert(name.clone(), (Instant::now(), Arc::clone(&key)));
+        }
         Ok(key)
     }
 
@@ -42,7 +45,9 @@ impl Cache {
             return Ok(key);
         }
         let key = Arc::new(by_kek_id(session, id)?);
-        self.lock().by_id.insert(id, (Instant::now(), Arc::clone(&key)));
+        if matches!(key.description.state, KeyState::Active | KeyState::Retired) && key.check_usable().is_ok() {
+            self.lock().by_id.insert(id, (Instant::now(), Arc::clone(&key)));
+        }
         Ok(key)
     }
 

@@ -4,10 +4,9 @@
 mod admin;
 mod adopt;
 mod pool;
-mod recover;
+mod raw;
 mod round_trip;
 mod trust;
-mod vectors;
 
 use keyward::hsm::HsmProvider;
 use keyward::testkit::SoftToken;

@@ -1,0 +1,59 @@
+//! What an attacker or another tool does to a token: `cryptoki` directly, past the provider.
+
+use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
+use cryptoki::object::{Attribute, KeyType, ObjectClass, ObjectHandle};
+use cryptoki::session::{Session, UserType};
+use cryptoki::types::AuthPin;
+use keyward::testkit::SoftToken;
+
+/// A session on the token with this label.
+pub(crate) fn session(label: &str) -> Session {
+    let pkcs11 = Pkcs11::new(SoftToken::module_path()).unwrap();
+    // In a process that has the module already, this says so.
+    let _ = pkcs11.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK));
+    let slots = pkcs11.get_slots_with_token().unwrap();
+    let is_it = |slot: &&_| pkcs11.get_token_info(**slot).is_ok_and(|info| info.label() == label);
+    let slot = slots.iter().find(is_it).expect("the token");
+    pkcs11.open_rw_session(*slot).unwrap()
+}
+
+/// The same, logged in: the login is the process's, so one may be there.
+pub(crate) fn logged_in(token: &SoftToken) -> Session {
+    let session = session(token.uri().token().unwrap());
+    let _ = session.login(UserType::User, Some(&AuthPin::from("test-user-pin")));
+    session
+}
+
+/// An AES key as another tool might make it; what `more` says goes before.
+pub(crate) fn generate(session: &Session, label: &str, id: &[u8], more: &[Attribute]) -> ObjectHandle {
+    let defaults = [
+        Attribute::Token(true),
+        Attribute::Private(true),
+        Attribute::Sensitive(true),
+        Attribute::Extractable(false),
+        Attribute::Encrypt(true),
+        Attribute::Decrypt(true),
+        Attribute::Wrap(false),
+        Attribute::Unwrap(false),
+        Attribute::Sign(false),
+        Attribute::Derive(false),
+        Attribute::ValueLen(32.into()),
+        Attribute::Label(label.as_bytes().to_vec()),
+        Attribute::Id(id.to_vec()),
+    ];
+    let mut template = more.to_vec();
+    for default in defaults {
+        let given = |one: &Attribute| std::mem::discriminant(one) == std::mem::discriminant(&default);
+        if !more.iter().any(given) {
+            template.push(default);
+        }
+    }
+    session.generate_key(&cryptoki::mechanism::Mechanism::AesKeyGen, &template).unwrap()
+}
+
+/// The private key objects of this label.
+pub(crate) fn find(session: &Session, label: &str) -> Vec<ObjectHandle> {
+    let template =
+        [Attribute::Class(ObjectClass::SECRET_KEY), Attribute::KeyType(KeyType::AES), Attribute::Label(label.into())];
+    session.find_objects(&template).unwrap()
+}
