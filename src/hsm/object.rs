@@ -164,7 +164,10 @@ impl Usage {
             Some(algorithm) if KeyClass::of(algorithm) == class => algorithm,
             _ => match class {
                 KeyClass::Rsa => WrappingAlgorithm::RsaOaep,
-                KeyClass::Aes if self.wrap || self.unwrap => WrappingAlgorithm::AesKw,
+                // One that can both is for AES-GCM, and its other purpose is what is wrong with it.
+                KeyClass::Aes if (self.wrap || self.unwrap) && !(self.encrypt && self.decrypt) => {
+                    WrappingAlgorithm::AesKw
+                }
                 KeyClass::Aes => WrappingAlgorithm::AesGcm,
             },
         }
@@ -210,12 +213,14 @@ impl Usage {
 /// A key that an operator adopted was made elsewhere, perhaps imported on purpose; of that one only
 /// what holds now is asked, not what always held.
 fn protection_problems(shown: &Attributes, provenance: Provenance) -> Vec<String> {
-    let now: [(fn(bool) -> Attribute, bool, &str); 3] = [
+    /// An attribute, what it must be, and its name.
+    type Wanted = (fn(bool) -> Attribute, bool, &'static str);
+    let now: [Wanted; 3] = [
         (Attribute::Private, true, "CKA_PRIVATE"),
         (Attribute::Sensitive, true, "CKA_SENSITIVE"),
         (Attribute::Extractable, false, "CKA_EXTRACTABLE"),
     ];
-    let ever: [(fn(bool) -> Attribute, bool, &str); 3] = [
+    let ever: [Wanted; 3] = [
         (Attribute::AlwaysSensitive, true, "CKA_ALWAYS_SENSITIVE"),
         (Attribute::NeverExtractable, true, "CKA_NEVER_EXTRACTABLE"),
         (Attribute::Local, true, "CKA_LOCAL"),

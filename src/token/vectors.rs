@@ -1,5 +1,7 @@
 //! Published vectors, run on the token with keys that are imported for it.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
 use super::*;
 use crate::testkit::SoftToken;
 use crate::{Error, ErrorKind};

@@ -41,7 +41,8 @@ fn the_value_of_a_master_key_cannot_be_read() {
 #[test]
 fn a_key_has_one_purpose() {
     use Attribute::{Decrypt, Derive, Encrypt, Sign, Unwrap, Wrap};
-    let flags: [(fn(bool) -> Attribute, AttributeType); 6] = [
+    type Flag = (fn(bool) -> Attribute, AttributeType);
+    let flags: [Flag; 6] = [
         (Encrypt, AttributeType::Encrypt),
         (Decrypt, AttributeType::Decrypt),
         (Wrap, AttributeType::Wrap),
