@@ -1,4 +1,5 @@
-//! For the tests of programs that link Keyward: fresh SoftHSM tokens in one line.
+//! For the tests of programs that link Keyward: fresh SoftHSM tokens in one line, and a provider in
+//! memory.
 //!
 //! ```no_run
 //! use keyward::{AlgorithmChoice, KeyAdmin, testkit::SoftToken};
@@ -8,6 +9,8 @@
 //! # Ok::<(), keyward::Error>(())
 //! ```
 
+mod memory;
 mod token;
 
+pub use memory::MemoryProvider;
 pub use token::SoftToken;

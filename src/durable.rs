@@ -1,0 +1,224 @@
+//! Files that are there whole or not at all.
+
+use crate::error::{Error, ErrorKind, Result};
+use std::ffi::OsString;
+use std::fs::{File, Permissions};
+use std::io::{self, Write};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use tempfile::NamedTempFile;
+
+/// Whether an output that exists is replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Replace {
+    /// No: the operation fails with `OutputExists`.
+    No,
+    /// Yes: once its replacement is whole and on the disk.
+    Yes,
+}
+
+/// A file that appears under its name only when it is [committed](Self::commit).
+///
+/// Until then it is a temporary file beside the target, which is removed on drop. A new file has
+/// the permissions that the umask leaves; a replacement has those of the file it replaces. A
+/// symbolic link stays, and what it points to is replaced. A target that exists and is not a regular
+/// file, such as a device or a pipe, is written directly.
+#[derive(Debug)]
+pub struct AtomicFile {
+    target: PathBuf,
+    /// The path as the caller gave it, for messages.
+    shown: PathBuf,
+    output: Output,
+}
+
+#[derive(Debug)]
+enum Output {
+    Temporary(NamedTempFile, Replace),
+    Direct(File),
+}
+
+impl AtomicFile {
+    /// Begins a file that is to stand at `path`.
+    ///
+    /// # Errors
+    /// `OutputExists` where there is one and `replace` is [`Replace::No`]; `Io` where none can be
+    /// written there.
+    pub fn create(path: &Path, replace: Replace) -> Result<Self> {
+        let failed = |error| cannot_write(path, error);
+        let exists = match path.symlink_metadata() {
+            Ok(_) => true,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+            Err(error) => return Err(failed(error)),
+        };
+        let mut mode = None;
+        let mut target = path.to_owned();
+        if exists {
+            target = path.canonicalize().map_err(failed)?;
+            let metadata = target.metadata().map_err(failed)?;
+            if !metadata.is_file() {
+                let file = File::options().write(true).open(&target).map_err(failed)?;
+                return Ok(Self { target, shown: path.to_owned(), output: Output::Direct(file) });
+            }
+            if replace == Replace::No {
+                return Err(output_exists(path));
+            }
+            mode = Some(metadata.permissions().mode() & 0o777);
+        }
+        let temporary = temporary_beside(&target, mode.unwrap_or(0o666)).map_err(failed)?;
+        if let Some(mode) = mode {
+            // The umask has narrowed what the file was opened with.
+            temporary.as_file().set_permissions(Permissions::from_mode(mode)).map_err(failed)?;
+        }
+        Ok(Self { target, shown: path.to_owned(), output: Output::Temporary(temporary, replace) })
+    }
+
+    /// The file that is being written.
+    #[must_use]
+    pub fn file(&self) -> &File {
+        match &self.output {
+            Output::Temporary(temporary, _) => temporary.as_file(),
+            Output::Direct(file) => file,
+        }
+    }
+
+    /// Puts the file on the disk and under its name.
+    ///
+    /// # Errors
+    /// `OutputExists` where another has appeared there meanwhile and replacing was not asked for;
+    /// `Io` where the operating system fails. Unless it is the directory that could not be synced,
+    /// there is then no new file.
+    pub fn commit(self) -> Result<()> {
+        let Self { target, shown, output } = self;
+        let failed = |error| cannot_write(&shown, error);
+        let (temporary, replace) = match output {
+            Output::Temporary(temporary, replace) => (temporary, replace),
+            // Pipes and devices cannot be synced.
+            Output::Direct(mut file) => return file.flush().map_err(failed),
+        };
+        // The data first, then the name: a name must never stand for data that a power failure took.
+        temporary.as_file().sync_all().map_err(failed)?;
+        match replace {
+            Replace::Yes => temporary.persist(&target).map_err(|error| failed(error.error))?,
+            Replace::No => temporary.persist_noclobber(&target).map_err(|error| match error.error.kind() {
+                io::ErrorKind::AlreadyExists => output_exists(&shown),
+                _ => failed(error.error),
+            })?,
+        };
+        sync_directory(&target).map_err(failed)
+    }
+}
+
+impl Write for AtomicFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file().flush()
+    }
+}
+
+fn temporary_beside(target: &Path, mode: u32) -> io::Result<NamedTempFile> {
+    let name = target.file_name().ok_or(io::ErrorKind::InvalidInput)?.as_bytes();
+    // Short enough that the whole stays a file name.
+    let name = &name[..name.len().min(200)];
+    let prefix = OsString::from_vec([b".", name, b"."].concat());
+    tempfile::Builder::new()
+        .prefix(&prefix)
+        .suffix(".keyward-tmp")
+        .permissions(Permissions::from_mode(mode))
+        .tempfile_in(directory(target))
+}
+
+fn sync_directory(target: &Path) -> io::Result<()> {
+    match File::open(directory(target)).and_then(|directory| directory.sync_all()) {
+        // Some file systems cannot sync a directory.
+        Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => Ok(()),
+        other => other,
+    }
+}
+
+fn directory(target: &Path) -> &Path {
+    match target.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+fn cannot_write(path: &Path, error: io::Error) -> Error {
+    Error::io(format!("cannot write '{}'", path.display()), error)
+}
+
+fn output_exists(path: &Path) -> Error {
+    Error::new(ErrorKind::OutputExists, format!("'{}' exists already", path.display()))
+        .with_hint("an existing file is replaced only when asked to")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    fn write(path: &Path, replace: Replace, bytes: &[u8]) -> Result<()> {
+        let mut file = AtomicFile::create(path, replace)?;
+        file.write_all(bytes).unwrap();
+        file.commit()
+    }
+
+    #[test]
+    fn nothing_is_there_before_the_commit_and_nothing_is_left_without_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("out");
+        let mut file = AtomicFile::create(&path, Replace::No).unwrap();
+        file.write_all(b"half").unwrap();
+        assert!(!path.exists());
+        let names: Vec<_> = fs::read_dir(&directory).unwrap().map(|e| e.unwrap().file_name()).collect();
+        let name = names[0].to_str().unwrap();
+        assert!(name.starts_with(".out.") && name.ends_with(".keyward-tmp"), "{name}");
+        drop(file);
+        assert_eq!(fs::read_dir(&directory).unwrap().count(), 0);
+        write(&path, Replace::No, b"whole").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"whole");
+        assert_eq!(fs::read_dir(&directory).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn an_existing_file_is_replaced_only_when_asked_to() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("out");
+        let late = AtomicFile::create(&path, Replace::No).unwrap();
+        fs::write(&path, b"old").unwrap();
+        assert_eq!(late.commit().unwrap_err().kind(), ErrorKind::OutputExists);
+        assert_eq!(write(&path, Replace::No, b"new").unwrap_err().kind(), ErrorKind::OutputExists);
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+        fs::set_permissions(&path, Permissions::from_mode(0o640)).unwrap();
+        write(&path, Replace::Yes, b"new").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o640);
+        assert_eq!(fs::read_dir(&directory).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn links_stay_and_devices_are_written_directly() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, link) = (directory.path().join("out"), directory.path().join("link"));
+        fs::write(&path, b"old").unwrap();
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        write(&link, Replace::Yes, b"new").unwrap();
+        assert!(link.symlink_metadata().unwrap().is_symlink());
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+        write(Path::new("/dev/null"), Replace::No, b"gone").unwrap();
+    }
+
+    #[test]
+    fn errors_name_the_path() {
+        let error = write(Path::new("/nonexistent/x"), Replace::No, b"").unwrap_err();
+        assert_eq!((error.kind(), error.to_string().as_str()), (ErrorKind::Io, "cannot write '/nonexistent/x'"));
+        assert!(std::error::Error::source(&error).is_some());
+        let directory = tempfile::tempdir().unwrap();
+        assert_eq!(write(directory.path(), Replace::Yes, b"").unwrap_err().kind(), ErrorKind::Io);
+        let long = directory.path().join("x".repeat(255));
+        write(&long, Replace::No, b"").unwrap();
+    }
+}

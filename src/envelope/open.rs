@@ -1,0 +1,163 @@
+//! From a header to the key of its body, in the order that the format prescribes.
+
+use super::body::{BodyKey, COMMITMENT_LEN, PREFIX_LEN, SALT_LEN};
+use super::core::{Core, read_up_to};
+use super::slots::Half;
+use super::{BODY_CONTEXT, malformed, verifier};
+use crate::cipher::Engine;
+use crate::error::{Error, ErrorKind, Result};
+use crate::key::{CustomerKey, DataKey, EncryptionContext, KeyProvider, WrappedKey, WrappedKeys, WrappingAlgorithm};
+use std::io::Read;
+
+/// Salt and commitment, at the beginning of BODY.
+#[derive(Clone)]
+pub(super) struct Prefix {
+    salt: [u8; SALT_LEN],
+    commitment: [u8; COMMITMENT_LEN],
+}
+
+impl Prefix {
+    pub(super) fn read(source: &mut impl Read) -> Result<Self> {
+        let mut bytes = [0; PREFIX_LEN];
+        if read_up_to(source, &mut bytes)? < PREFIX_LEN {
+            return Err(Error::not_authentic());
+        }
+        let (mut salt, mut commitment) = ([0; SALT_LEN], [0; COMMITMENT_LEN]);
+        salt.copy_from_slice(&bytes[..SALT_LEN]);
+        commitment.copy_from_slice(&bytes[SALT_LEN..]);
+        Ok(Self { salt, commitment })
+    }
+
+    /// The key of the body, where `data_key` is the one that the commitment commits to.
+    fn body_key(&self, engine: Engine, data_key: &DataKey, core: &Core) -> Option<BodyKey> {
+        let key = BodyKey::derive(engine, data_key, &self.salt, &[BODY_CONTEXT, core.as_bytes()]).ok()?;
+        key.commits_to(&self.commitment).then_some(key)
+    }
+}
+
+/// Which context the caller expects.
+#[derive(Clone, Debug)]
+pub(super) enum Expected {
+    Exactly(EncryptionContext),
+    Any,
+}
+
+impl Expected {
+    /// Compares before any token call.
+    pub(super) fn check(&self, core: &Core) -> Result<()> {
+        match self {
+            Self::Exactly(expected) if *expected != core.context => Err(context_mismatch(expected, &core.context)),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn context_mismatch(expected: &EncryptionContext, is: &EncryptionContext) -> Error {
+    let show = |context: &EncryptionContext| {
+        if context.is_empty() {
+            return "no context".to_owned();
+        }
+        let pairs: Vec<_> =
+            context.iter().map(|(key, value)| format!("{}={}", key.escape_debug(), value.escape_debug())).collect();
+        pairs.join(" ")
+    };
+    // The context is authenticated, not secret: to show it gives nothing away.
+    Error::new(
+        ErrorKind::ContextMismatch,
+        format!("the encryption context is not the one expected: {} instead of {}", show(is), show(expected)),
+    )
+    .with_hint("give the context that the file was encrypted with, if that is the file you mean")
+}
+
+/// With what an envelope is opened.
+#[derive(Clone)]
+pub(super) enum Opener<'a> {
+    Provider(&'a dyn KeyProvider),
+    Customer(&'a CustomerKey),
+}
+
+impl Opener<'_> {
+    /// The key of the body behind these slots.
+    pub(super) fn body_key(&self, engine: Engine, core: &Core, half: &Half, prefix: &Prefix) -> Result<BodyKey> {
+        let parsed: Vec<_> = half.entries.iter().filter_map(|entry| WrappedKey::parse(entry).ok()).collect();
+        let is_customers = parsed.iter().any(|entry| entry.algorithm() == WrappingAlgorithm::CustomerKey);
+        // The caller, never the file, selects the mode.
+        match self {
+            Self::Provider(_) if is_customers => Err(Error::new(
+                ErrorKind::InvalidArgument,
+                "this file is encrypted under a customer's own key, not under a master key",
+            )
+            .with_hint("give that key")),
+            Self::Customer(_) if !is_customers => Err(Error::new(
+                ErrorKind::InvalidArgument,
+                "this file is encrypted under a master key, not under a customer's own key",
+            )),
+            Self::Customer(key) => {
+                let ([entry], 1) = (&parsed[..], half.entries.len()) else {
+                    return Err(malformed("malformed slots: more than the entry of the customer's key"));
+                };
+                verifier::check(key, entry, core.as_bytes())?;
+                prefix.body_key(engine, key.as_data_key(), core).ok_or_else(Error::not_authentic)
+            }
+            Self::Provider(provider) => recover(*provider, engine, core, &half.entries, prefix),
+        }
+    }
+}
+
+/// The first entry whose data key is the one that the body commits to.
+///
+/// One at a time: the first may be planted, under a key that the provider trusts, with a data key
+/// of another file.
+fn recover(
+    provider: &dyn KeyProvider,
+    engine: Engine,
+    core: &Core,
+    entries: &[Vec<u8>],
+    prefix: &Prefix,
+) -> Result<BodyKey> {
+    let mut failures = Vec::new();
+    for entry in entries {
+        // Unknown and malformed ones may be for a newer reader.
+        let Ok(wrapped) = WrappedKey::parse(entry) else { continue };
+        match open_entry(provider, engine, core, wrapped, prefix) {
+            Ok((_, key)) => return Ok(key),
+            Err(error) => failures.push(error),
+        }
+    }
+    Err(most_telling(failures))
+}
+
+/// The data key of one entry, checked against the body's commitment.
+pub(super) fn open_entry(
+    provider: &dyn KeyProvider,
+    engine: Engine,
+    core: &Core,
+    wrapped: WrappedKey,
+    prefix: &Prefix,
+) -> Result<(DataKey, BodyKey)> {
+    let data_key = provider.unwrap_data_key(&WrappedKeys::from(wrapped), &core.context)?;
+    let key = prefix.body_key(engine, &data_key, core).ok_or_else(Error::not_authentic)?;
+    Ok((data_key, key))
+}
+
+/// Of the reasons why entries did not open, the one that the caller can do most about: a token that
+/// does not answer, then a refused ciphertext, then a key that may not be used, then one that is
+/// not there.
+fn most_telling(failures: Vec<Error>) -> Error {
+    use ErrorKind as Kind;
+    let rank = |error: &Error| match error.kind() {
+        Kind::TokenUnavailable | Kind::TokenNotFound | Kind::Timeout | Kind::ModuleUnavailable => 0,
+        Kind::PinRequired | Kind::PinIncorrect | Kind::PinLocked => 0,
+        Kind::NotAuthentic => 1,
+        Kind::KeyNotFound => 3,
+        _ => 2,
+    };
+    let none = || Error::new(Kind::KeyNotFound, "none of the keys that this file is encrypted under may be used here");
+    let chosen = failures.into_iter().min_by_key(rank).unwrap_or_else(none);
+    match chosen.kind() {
+        Kind::KeyNotFound if chosen.hint().is_none() => {
+            none().with_hint("`keyward inspect` lists the KEK ids of a file")
+        }
+        _ => chosen,
+    }
+}

@@ -1,0 +1,174 @@
+//! Rewrapping: new wrapped keys for the same data key. The body is not touched, so it costs the same
+//! for 1 KiB and 1 TiB.
+//!
+//! Rewrapping is not revocation: whoever kept the old slots and may still use the old key can open
+//! the file.
+
+mod in_place;
+mod plan;
+
+use super::core::{Core, truncated};
+use super::file::open_input;
+use super::open::{Expected, Prefix};
+use super::slots::{self, Current, DetachedSlots, half_len};
+use crate::durable::{AtomicFile, Replace};
+use crate::error::{Error, ErrorKind, Result};
+use crate::key::{EncryptionContext, KeyName, KeyProvider};
+use std::fmt;
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::Path;
+
+/// Moves envelopes to the current versions of their keys, or to another key.
+#[derive(Clone)]
+pub struct Rewrap<'a> {
+    provider: &'a dyn KeyProvider,
+    to: Option<KeyName>,
+    expected: Expected,
+    copy: bool,
+}
+
+/// What a rewrap did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RewrapOutcome {
+    /// Every entry that the provider knows is under the current version already.
+    Unchanged,
+    /// There are new entries.
+    Rewrapped {
+        /// How often the slots were written, counted from 1.
+        generation: u32,
+        /// How many entries there are now.
+        entries: usize,
+    },
+}
+
+impl<'a> Rewrap<'a> {
+    /// Replaces each entry under an older version of a key that `provider` knows by one under the
+    /// current version of that key.
+    #[must_use]
+    pub fn new(provider: &'a dyn KeyProvider) -> Self {
+        Self { provider, to: None, expected: Expected::Exactly(EncryptionContext::new()), copy: false }
+    }
+
+    /// Replaces all entries that `provider` can open by one under the current version of `key`.
+    #[must_use]
+    pub fn to(mut self, key: &KeyName) -> Self {
+        self.to = Some(key.clone());
+        self
+    }
+
+    /// The encryption context that the envelope must have; the empty one unless said.
+    #[must_use]
+    pub fn context(mut self, context: EncryptionContext) -> Self {
+        self.expected = Expected::Exactly(context);
+        self
+    }
+
+    /// Accepts any encryption context. It stays as it is, and no plaintext is shown.
+    #[must_use]
+    pub fn any_context(mut self) -> Self {
+        self.expected = Expected::Any;
+        self
+    }
+
+    /// Writes a copy of the file and renames it over, instead of changing the slots in place: where
+    /// the file system or device may damage what lies beside a write when the power fails.
+    #[must_use]
+    pub fn copy(mut self, copy: bool) -> Self {
+        self.copy = copy;
+        self
+    }
+
+    /// Rewraps the file at `path`. A process killed at any instant leaves a file that opens.
+    ///
+    /// # Errors
+    /// `KeyNotFound` where the provider knows none of its keys, `NotAuthentic` where none that it
+    /// knows opens, `InvalidArgument` for files under a customer's key or with detached slots,
+    /// `LimitExceeded` where the new entries do not fit, what the provider answers, `Io`. The file
+    /// is then as it was.
+    pub fn file(&self, path: &Path) -> Result<RewrapOutcome> {
+        in_place::with_locked(path, !self.copy, |file| {
+            let (core, current, prefix) = self.read(file, path)?;
+            let plan = plan::plan(self.provider, self.to.as_ref(), &core, &current.half, &prefix)?;
+            match self.copy {
+                true => copy(path, file, &core, &current, plan),
+                false => in_place::write(path, file, self.provider, &core, &current, plan),
+            }
+        })
+    }
+
+    /// Rewraps detached slots. `envelope` is read, not written; the new slots replace the old ones
+    /// as a whole. `None` where there is nothing to change.
+    ///
+    /// # Errors
+    /// As [`file`](Self::file); `InvalidArgument` where the envelope holds its slots itself.
+    pub fn detached<R: Read + Seek>(&self, envelope: &mut R, slots: &DetachedSlots) -> Result<Option<DetachedSlots>> {
+        let core = Core::read(envelope)?;
+        if !core.detached {
+            return Err(Error::new(ErrorKind::InvalidArgument, "this envelope holds its wrapped keys itself"));
+        }
+        self.expected.check(&core)?;
+        envelope.seek(SeekFrom::Start(core.body_at())).map_err(|error| Error::io("cannot read the envelope", error))?;
+        let prefix = Prefix::read(envelope)?;
+        match plan::plan(self.provider, self.to.as_ref(), &core, slots.half(), &prefix)? {
+            None => Ok(None),
+            Some(plan) => DetachedSlots::from_half(slots.half().successor(plan.entries)?).map(Some),
+        }
+    }
+
+    fn read(&self, file: &mut std::fs::File, path: &Path) -> Result<(Core, Current, Prefix)> {
+        let failed = |error| Error::io(format!("cannot read '{}'", path.display()), error);
+        file.rewind().map_err(failed)?;
+        let core = Core::read(file)?;
+        self.expected.check(&core)?;
+        if core.detached {
+            return Err(Error::new(ErrorKind::InvalidArgument, "this envelope keeps its wrapped keys apart")
+                .with_hint("rewrap its detached slots"));
+        }
+        let area = core.read_slots(file)?;
+        let current = slots::current(&area)?.ok_or_else(slots::no_valid_half)?;
+        let prefix = Prefix::read(file)?;
+        Ok((core, current, prefix))
+    }
+}
+
+/// Writes the file anew with other slots. Where nothing changes but an old half is still there, it
+/// goes.
+fn copy(
+    path: &Path,
+    file: &mut std::fs::File,
+    core: &Core,
+    current: &Current,
+    plan: Option<plan::Plan>,
+) -> Result<RewrapOutcome> {
+    let half = match plan {
+        Some(plan) => current.half.successor(plan.entries)?,
+        None if current.other_is_empty => return Ok(RewrapOutcome::Unchanged),
+        None => current.half.clone(),
+    };
+    let mut area = half.encode(half_len(core.slots_len))?;
+    area.resize(core.slots_len, 0);
+    let mut target = AtomicFile::create(path, Replace::Yes)?;
+    let failed = |error| Error::io(format!("cannot write a copy of '{}'", path.display()), error);
+    target.write_all(core.as_bytes()).and_then(|()| target.write_all(&area)).map_err(failed)?;
+    file.seek(SeekFrom::Start(core.body_at())).map_err(failed)?;
+    let expected = file.metadata().map_err(failed)?.len().checked_sub(core.body_at()).ok_or_else(truncated)?;
+    let copied = std::io::copy(file, &mut target.file()).map_err(failed)?;
+    if copied != expected {
+        return Err(failed(std::io::ErrorKind::UnexpectedEof.into()));
+    }
+    target.commit()?;
+    Ok(outcome(&current.half, &half))
+}
+
+fn outcome(before: &slots::Half, after: &slots::Half) -> RewrapOutcome {
+    if before == after {
+        return RewrapOutcome::Unchanged;
+    }
+    RewrapOutcome::Rewrapped { generation: after.generation, entries: after.entries.len() }
+}
+
+impl fmt::Debug for Rewrap<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rewrap").field("to", &self.to).field("copy", &self.copy).finish_non_exhaustive()
+    }
+}

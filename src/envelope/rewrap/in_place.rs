@@ -1,0 +1,113 @@
+//! Changing the slots of a file where it lies, so that at every instant one half is whole
+//! (`docs/format.md`, "Rewrap in place").
+
+use super::plan::Plan;
+use super::{RewrapOutcome, open_input, outcome};
+use crate::envelope::core::Core;
+use crate::envelope::slots::{self, Current, Half, half_len};
+use crate::error::{Error, ErrorKind, Result};
+use crate::key::{KeyProvider, WrappedKey, WrappedKeys};
+use std::fs::File;
+use std::io::{Seek, SeekFrom};
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::Path;
+use subtle::ConstantTimeEq;
+
+/// How often a file may be replaced by another while it is waited for.
+const ATTEMPTS: usize = 100;
+
+/// Does `work` with the file at `path` while nobody else rewraps it.
+pub(super) fn with_locked<T>(path: &Path, writable: bool, work: impl FnOnce(&mut File) -> Result<T>) -> Result<T> {
+    let failed = |error| Error::io(format!("cannot rewrap '{}'", path.display()), error);
+    for _ in 0..ATTEMPTS {
+        let mut file = match writable {
+            true => File::options().read(true).write(true).open(path).map_err(failed)?,
+            false => open_input(path)?,
+        };
+        file.lock().map_err(failed)?;
+        // While this one waited, another may have renamed a copy over the path: then the lock is on
+        // a file that nobody finds any more.
+        let (locked, found) = (file.metadata().map_err(failed)?, path.metadata().map_err(failed)?);
+        if (locked.dev(), locked.ino()) == (found.dev(), found.ino()) {
+            return work(&mut file);
+        }
+    }
+    Err(Error::new(ErrorKind::Io, format!("'{}' is replaced all the time", path.display())))
+}
+
+/// Writes the planned entries, and takes away what is not current.
+pub(super) fn write(
+    path: &Path,
+    file: &mut File,
+    provider: &dyn KeyProvider,
+    core: &Core,
+    current: &Current,
+    plan: Option<Plan>,
+) -> Result<RewrapOutcome> {
+    let area = Area { path, file, core };
+    let Some(plan) = plan else {
+        if !current.other_is_empty {
+            area.clear(1 - current.position)?;
+        }
+        return Ok(RewrapOutcome::Unchanged);
+    };
+    let next = current.half.successor(plan.entries.clone())?;
+    let bytes = next.encode(half_len(core.slots_len))?;
+    let position = 1 - current.position;
+    area.write(position, &bytes)?;
+    if let Err(error) = area.verify(provider, &current.half, &next, &plan) {
+        // The old half is still whole. What was written instead must not be taken for newer.
+        area.clear(position)?;
+        return Err(error);
+    }
+    area.clear(current.position)?;
+    Ok(outcome(&current.half, &next))
+}
+
+/// The SLOTS of a file on the disk.
+struct Area<'a> {
+    path: &'a Path,
+    file: &'a File,
+    core: &'a Core,
+}
+
+impl Area<'_> {
+    /// Writes one half and waits until it is on the disk: the order of the writes is the point.
+    fn write(&self, position: usize, bytes: &[u8]) -> Result<()> {
+        let at = self.core.slots_at() + (position * half_len(self.core.slots_len)) as u64;
+        let answer = self.file.write_all_at(bytes, at).and_then(|()| self.file.sync_data());
+        answer.map_err(|error| Error::io(format!("cannot write '{}'", self.path.display()), error))
+    }
+
+    fn clear(&self, position: usize) -> Result<()> {
+        self.write(position, &vec![0; half_len(self.core.slots_len)])
+    }
+
+    /// Reads back what was written and opens each new entry: it must give the same data key. One
+    /// that may not be unwrapped here is of the right form at least.
+    fn verify(&self, provider: &dyn KeyProvider, before: &Half, next: &Half, plan: &Plan) -> Result<()> {
+        let wrong =
+            || Error::new(ErrorKind::Io, format!("'{}' does not read back as it was written", self.path.display()));
+        let mut file = self.file;
+        file.seek(SeekFrom::Start(self.core.slots_at())).map_err(|_| wrong())?;
+        let read_back = slots::current(&self.core.read_slots(&mut file)?)?.ok_or_else(wrong)?;
+        if read_back.half != *next {
+            return Err(wrong());
+        }
+        for entry in next.entries.iter().filter(|entry| !before.entries.contains(entry)) {
+            let wrapped = WrappedKey::parse(entry)?;
+            match provider.unwrap_data_key(&WrappedKeys::from(wrapped), &self.core.context) {
+                Ok(data_key) if bool::from(data_key.ct_eq(&plan.data_key)) => {}
+                Err(error) if matches!(error.kind(), ErrorKind::KeyNotFound | ErrorKind::Unsupported) => {}
+                Err(error) if error.kind() != ErrorKind::NotAuthentic => return Err(error),
+                _ => {
+                    return Err(Error::new(
+                        ErrorKind::Internal,
+                        "the new wrapping does not give the data key back; the file is as it was",
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,235 @@
+//! Encrypting.
+
+use super::body::{BodyKey, BodyWriter, SALT_LEN, sealed_len};
+use super::core::{Core, choose_slots_len};
+use super::slots::{DetachedSlots, Half, half_len};
+use super::{BODY_CONTEXT, verifier};
+use crate::cipher::{Engine, random};
+use crate::error::{Error, ErrorKind, Result};
+use crate::key::{CustomerKey, DataKey, DataKeyLength, EncryptionContext, KeyName, KeyProvider, WrappedKeys};
+use std::fmt;
+use std::io::{self, Read, Write};
+
+/// Encrypts: every output gets a data key of its own.
+///
+/// ```no_run
+/// use keyward::durable::Replace;
+/// use keyward::{EncryptionContext, Encryptor, KeyName, KeyProvider};
+/// # fn example(hsm: &dyn KeyProvider) -> keyward::Result<()> {
+/// let key: KeyName = "backups".parse()?;
+/// let context = EncryptionContext::from_pairs([("host", "db1")])?;
+/// Encryptor::new(hsm, &key).context(context).encrypt_file("dump.sql".as_ref(), "dump.sql.kw".as_ref(), Replace::No)?;
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct Encryptor<'a> {
+    protection: Protection<'a>,
+    context: EncryptionContext,
+    engine: Engine,
+    slots_len: Option<u32>,
+    pub(super) progress: Option<&'a (dyn Fn(u64) + Sync)>,
+}
+
+#[derive(Clone)]
+enum Protection<'a> {
+    /// At least one.
+    Keys(Vec<(&'a dyn KeyProvider, KeyName)>),
+    Customer(&'a CustomerKey),
+}
+
+impl<'a> Encryptor<'a> {
+    /// Encrypts under the current version of the master key `key`.
+    #[must_use]
+    pub fn new(provider: &'a dyn KeyProvider, key: &KeyName) -> Self {
+        Self::with(Protection::Keys(vec![(provider, key.clone())]))
+    }
+
+    /// Encrypts under the customer's own key, without any provider.
+    #[must_use]
+    pub fn with_customer_key(key: &'a CustomerKey) -> Self {
+        Self::with(Protection::Customer(key))
+    }
+
+    fn with(protection: Protection<'a>) -> Self {
+        Self {
+            protection,
+            context: EncryptionContext::new(),
+            engine: Engine::default(),
+            slots_len: None,
+            progress: None,
+        }
+    }
+
+    /// One more master key that can open what is encrypted; up to 16 in all. A customer's key
+    /// stands alone: with one, this changes nothing.
+    #[must_use]
+    pub fn also(mut self, provider: &'a dyn KeyProvider, key: &KeyName) -> Self {
+        if let Protection::Keys(keys) = &mut self.protection {
+            keys.push((provider, key.clone()));
+        }
+        self
+    }
+
+    /// The encryption context: not secret, and needed again, byte for byte, to decrypt.
+    #[must_use]
+    pub fn context(mut self, context: EncryptionContext) -> Self {
+        self.context = context;
+        self
+    }
+
+    /// The engine.
+    #[must_use]
+    pub fn engine(mut self, engine: Engine) -> Self {
+        self.engine = engine;
+        self
+    }
+
+    /// The length of the area for wrapped keys, 256 to 65536 bytes, where what is chosen by itself
+    /// does not do: a store that wants all headers alike.
+    #[must_use]
+    pub fn slots_len(mut self, len: u32) -> Self {
+        self.slots_len = Some(len);
+        self
+    }
+
+    /// Calls `progress` with the plaintext bytes done so far, in whole-file calls.
+    #[must_use]
+    pub fn progress(mut self, progress: &'a (dyn Fn(u64) + Sync)) -> Self {
+        self.progress = Some(progress);
+        self
+    }
+
+    /// A writer that encrypts to `inner`. The header is written at once.
+    ///
+    /// # Errors
+    /// What the provider answers; `LimitExceeded` for more than 16 keys or a slots length that is
+    /// too small for them; `Io` where writing fails.
+    pub fn writer<W: Write>(&self, inner: W) -> Result<EncryptWriter<W>> {
+        let (data_key, keys) = self.data_key()?;
+        let half = keys.as_ref().map(Half::first);
+        // A verifier's length is known before the CORE that it depends on.
+        let needed = half.as_ref().map_or(super::slots::HALF_OVERHEAD + CUSTOMER_ENTRY_LEN, Half::len);
+        let slots_len = choose_slots_len(self.slots_len, needed)?;
+        let core = Core::new(false, slots_len, &self.context)?;
+        let half = match (half, &self.protection) {
+            (None, Protection::Customer(key)) => Half::first(&verifier::entry(key, core.as_bytes())?.into()),
+            (Some(half), _) => half,
+            (None, _) => return Err(Error::new(ErrorKind::Internal, "no keys to wrap with")),
+        };
+        let mut slots = half.encode(half_len(core.slots_len))?;
+        slots.resize(core.slots_len, 0);
+        self.begin(&core, &slots, data_key.as_ref(), inner)
+    }
+
+    /// A writer that encrypts to `inner`, and the wrapped keys, which are not written there but
+    /// stored apart. Store them first: without them the rest cannot be opened.
+    ///
+    /// # Errors
+    /// As [`writer`](Self::writer).
+    pub fn writer_detached<W: Write>(&self, inner: W) -> Result<(EncryptWriter<W>, DetachedSlots)> {
+        let (data_key, keys) = self.data_key()?;
+        let core = Core::new(true, self.slots_len.unwrap_or(0), &self.context)?;
+        let keys = match (keys, &self.protection) {
+            (None, Protection::Customer(key)) => verifier::entry(key, core.as_bytes())?.into(),
+            (Some(keys), _) => keys,
+            (None, _) => return Err(Error::new(ErrorKind::Internal, "no keys to wrap with")),
+        };
+        let detached = DetachedSlots::from_half(Half::first(&keys))?;
+        let writer = self.begin(&core, &vec![0; core.slots_len], data_key.as_ref(), inner)?;
+        Ok((writer, detached))
+    }
+
+    /// The whole envelope of `plaintext`.
+    ///
+    /// # Errors
+    /// As [`writer`](Self::writer).
+    pub fn encrypt(&self, plaintext: &[u8]) -> Result<Vec<u8>> {
+        let mut writer = self.writer(Vec::with_capacity(4096 + sealed_len(plaintext.len())))?;
+        writer.write_all(plaintext).map_err(|error| Error::io("cannot encrypt", error))?;
+        writer.finish()
+    }
+
+    /// A fresh data key wrapped by all; with a customer's key there is neither.
+    fn data_key(&self) -> Result<(Option<DataKey>, Option<WrappedKeys>)> {
+        let Protection::Keys(keys) = &self.protection else { return Ok((None, None)) };
+        if keys.len() > WrappedKeys::MAX {
+            return Err(Error::new(ErrorKind::LimitExceeded, "an envelope has at most 16 keys"));
+        }
+        let Some(((provider, key), others)) = keys.split_first() else {
+            return Err(Error::new(ErrorKind::Internal, "no keys to wrap with"));
+        };
+        let (data_key, wrapped) = provider.generate_data_key(key, &self.context, DataKeyLength::Bytes32)?;
+        let mut all = wrapped.into_vec();
+        for (provider, key) in others {
+            all.extend(provider.wrap_data_key(key, &self.context, &data_key)?.into_vec());
+        }
+        Ok((Some(data_key), Some(WrappedKeys::new(all)?)))
+    }
+
+    fn begin<W: Write>(
+        &self,
+        core: &Core,
+        slots: &[u8],
+        data_key: Option<&DataKey>,
+        mut inner: W,
+    ) -> Result<EncryptWriter<W>> {
+        let input_key = match (&self.protection, data_key) {
+            (Protection::Customer(key), _) => key.as_data_key(),
+            (_, Some(data_key)) => data_key,
+            (_, None) => return Err(Error::new(ErrorKind::Internal, "no data key")),
+        };
+        let mut salt = [0; SALT_LEN];
+        random(&mut salt)?;
+        let key = BodyKey::derive(self.engine, input_key, &salt, &[BODY_CONTEXT, core.as_bytes()])?;
+        let header = [core.as_bytes(), slots].concat();
+        inner.write_all(&header).map_err(|error| Error::io("cannot write", error))?;
+        Ok(EncryptWriter(BodyWriter::new(key, &salt, inner)?))
+    }
+}
+
+/// The length prefix and the entry of a customer key: salt and verifier of 32 bytes each.
+const CUSTOMER_ENTRY_LEN: usize = 2 + 21 + 32 + 32;
+
+impl fmt::Debug for Encryptor<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let keys: Vec<_> = match &self.protection {
+            Protection::Keys(keys) => keys.iter().map(|(_, name)| name.as_str()).collect(),
+            Protection::Customer(_) => vec!["customer key"],
+        };
+        f.debug_struct("Encryptor").field("keys", &keys).field("engine", &self.engine).finish_non_exhaustive()
+    }
+}
+
+/// Encrypts what is written to it. [`finish`](Self::finish) writes the end; without it the envelope
+/// is truncated, and readers refuse it.
+#[derive(Debug)]
+pub struct EncryptWriter<W: Write>(BodyWriter<W>);
+
+impl<W: Write> EncryptWriter<W> {
+    /// Reads plaintext from `source` with one copy less than writing it; how much, 0 at its end.
+    ///
+    /// # Errors
+    /// What reading or writing answers.
+    pub fn read_from(&mut self, source: &mut impl Read) -> io::Result<usize> {
+        self.0.read_from(source)
+    }
+
+    /// Writes the end and flushes.
+    ///
+    /// # Errors
+    /// `Io` where writing fails.
+    pub fn finish(self) -> Result<W> {
+        self.0.finish()
+    }
+}
+
+impl<W: Write> Write for EncryptWriter<W> {
+    fn write(&mut self, plaintext: &[u8]) -> io::Result<usize> {
+        self.0.write(plaintext)
+    }
+
+    /// Does nothing: a chunk can only be written whole. [`finish`](Self::finish) flushes.
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}

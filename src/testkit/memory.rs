@@ -1,0 +1,212 @@
+//! A provider without a token.
+
+use crate::cipher::{Engine, Gcm, NONCE_LEN, TAG_LEN, random};
+use crate::error::{Error, ErrorKind, Result};
+use crate::key::{
+    Adoption, AlgorithmChoice, DataKey, DataKeyLength, EncryptionContext, KekId, KeyAdmin, KeyDescription, KeyName,
+    KeyProvider, KeyRef, KeyState, KeyVersion, Provenance, PublicKey, WrappedKey, WrappedKeys, WrappingAlgorithm,
+    binding,
+};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+use zeroize::Zeroizing;
+
+/// A provider whose master keys lie **in the memory of this process**: for tests only, where a token
+/// is out of reach or beside the point. It protects nothing from anybody.
+///
+/// It wraps as an HSM does, with AES-GCM in the same format, so that what it makes is well-formed.
+pub struct MemoryProvider(Mutex<BTreeMap<(KeyName, KeyVersion), Master>>);
+
+struct Master {
+    description: KeyDescription,
+    key: Gcm,
+}
+
+impl MemoryProvider {
+    /// A provider without any key.
+    #[must_use]
+    pub fn new() -> Self {
+        Self(Mutex::default())
+    }
+
+    fn keys(&self) -> MutexGuard<'_, BTreeMap<(KeyName, KeyVersion), Master>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn with<T>(&self, key: KeyRef<'_>, work: impl FnOnce(&Master) -> Result<T>) -> Result<T> {
+        let keys = self.keys();
+        let found = keys.values().rev().find(|master| match key {
+            KeyRef::Name(name) => master.description.name == *name,
+            KeyRef::Kek(id) => master.description.kek_id == id,
+        });
+        work(found.ok_or_else(|| Error::key_not_found(key))?)
+    }
+
+    fn make(&self, name: &KeyName, version: KeyVersion) -> Result<KeyDescription> {
+        let mut id = [0; 16];
+        random(&mut id)?;
+        let mut secret = Zeroizing::new([0; 32]);
+        random(&mut *secret)?;
+        let kek_id = KekId::from_bytes(id);
+        let mut description =
+            KeyDescription::new(name.clone(), version, kek_id, WrappingAlgorithm::AesGcm, KeyState::Active);
+        description.provenance = Provenance::Generated;
+        description.created = Some(SystemTime::now());
+        let key = Gcm::new(Engine::default(), &secret)?;
+        self.keys().insert((name.clone(), version), Master { description: description.clone(), key });
+        Ok(description)
+    }
+
+    fn set_state(
+        &self,
+        name: &KeyName,
+        version: KeyVersion,
+        state: impl Fn(bool) -> KeyState,
+    ) -> Result<KeyDescription> {
+        let mut keys = self.keys();
+        let newest = keys.keys().filter(|(other, _)| other == name).map(|(_, version)| *version).max();
+        let master = keys.get_mut(&(name.clone(), version)).ok_or_else(|| no_such_version(name, version))?;
+        master.description.state = state(newest == Some(version));
+        Ok(master.description.clone())
+    }
+
+    fn unwrap_one(&self, wrapped: &WrappedKey, context: &EncryptionContext) -> Result<DataKey> {
+        self.with(KeyRef::Kek(wrapped.kek_id()), |master| {
+            master.allow(matches!(master.description.state, KeyState::Active | KeyState::Retired))?;
+            let iv: [u8; NONCE_LEN] = wrapped.parameters().try_into().map_err(|_| Error::not_authentic())?;
+            let mut text = Zeroizing::new(wrapped.ciphertext().to_vec());
+            if wrapped.algorithm() != WrappingAlgorithm::AesGcm {
+                return Err(Error::not_authentic());
+            }
+            master.key.open(iv, &binding(WrappingAlgorithm::AesGcm, wrapped.kek_id(), context), &mut text)?;
+            DataKey::from_slice(&text[..text.len() - TAG_LEN])
+        })
+    }
+}
+
+impl Master {
+    fn allow(&self, allowed: bool) -> Result<()> {
+        let KeyDescription { name, version, state, .. } = &self.description;
+        match allowed {
+            true => Ok(()),
+            false => Err(Error::new(ErrorKind::KeyState, format!("key '{name}:{version}' is {state}"))),
+        }
+    }
+}
+
+impl KeyProvider for MemoryProvider {
+    fn describe_key(&self, key: KeyRef<'_>) -> Result<KeyDescription> {
+        self.with(key, |master| Ok(master.description.clone()))
+    }
+
+    fn generate_data_key(
+        &self,
+        key: &KeyName,
+        context: &EncryptionContext,
+        length: DataKeyLength,
+    ) -> Result<(DataKey, WrappedKeys)> {
+        let data_key = DataKey::try_fill(length, random)?;
+        let wrapped = self.wrap_data_key(key, context, &data_key)?;
+        Ok((data_key, wrapped))
+    }
+
+    fn wrap_data_key(&self, key: &KeyName, context: &EncryptionContext, data_key: &DataKey) -> Result<WrappedKeys> {
+        self.with(KeyRef::Name(key), |master| {
+            master.allow(master.description.state == KeyState::Active)?;
+            let mut iv = [0; NONCE_LEN];
+            random(&mut iv)?;
+            let mut text = Zeroizing::new([data_key.expose_secret(), &[0; TAG_LEN]].concat());
+            let kek_id = master.description.kek_id;
+            master.key.seal(iv, &binding(WrappingAlgorithm::AesGcm, kek_id, context), &mut text)?;
+            Ok(WrappedKey::new(WrappingAlgorithm::AesGcm, kek_id, iv, &text[..])?.into())
+        })
+    }
+
+    fn unwrap_data_key(&self, wrapped: &WrappedKeys, context: &EncryptionContext) -> Result<DataKey> {
+        let mut failure = None;
+        for one in wrapped {
+            match self.unwrap_one(one, context) {
+                Ok(data_key) => return Ok(data_key),
+                Err(error) => failure = failure.or(Some(error)),
+            }
+        }
+        Err(failure.unwrap_or_else(Error::not_authentic))
+    }
+
+    fn rewrap_data_key(&self, wrapped: &WrappedKeys, context: &EncryptionContext, to: &KeyName) -> Result<WrappedKeys> {
+        self.wrap_data_key(to, context, &self.unwrap_data_key(wrapped, context)?)
+    }
+}
+
+impl KeyAdmin for MemoryProvider {
+    fn create_key(&self, name: &KeyName, algorithm: AlgorithmChoice) -> Result<KeyDescription> {
+        match algorithm {
+            AlgorithmChoice::Auto | AlgorithmChoice::Exactly(WrappingAlgorithm::AesGcm) => {}
+            AlgorithmChoice::Exactly(other) => return Err(not_in_memory(other.name())),
+        }
+        if self.describe_key(KeyRef::Name(name)).is_ok() {
+            return Err(Error::new(ErrorKind::KeyExists, format!("key '{name}' exists already")));
+        }
+        self.make(name, KeyVersion::FIRST)
+    }
+
+    fn list_keys(&self) -> Result<Vec<KeyDescription>> {
+        Ok(self.keys().values().map(|master| master.description.clone()).collect())
+    }
+
+    fn rotate_key(&self, name: &KeyName) -> Result<KeyDescription> {
+        let newest = self.describe_key(KeyRef::Name(name))?;
+        let last = || Error::new(ErrorKind::LimitExceeded, format!("key '{name}' has had its last version"));
+        let made = self.make(name, newest.version.next().ok_or_else(last)?)?;
+        for master in self.keys().values_mut().map(|master| &mut master.description) {
+            if master.name == *name && master.version < made.version && master.state == KeyState::Active {
+                master.state = KeyState::Retired;
+            }
+        }
+        Ok(made)
+    }
+
+    fn disable_key(&self, name: &KeyName, version: KeyVersion) -> Result<KeyDescription> {
+        self.set_state(name, version, |_| KeyState::Disabled)
+    }
+
+    fn enable_key(&self, name: &KeyName, version: KeyVersion) -> Result<KeyDescription> {
+        self.set_state(name, version, |newest| if newest { KeyState::Active } else { KeyState::Retired })
+    }
+
+    fn destroy_key(&self, name: &KeyName, version: KeyVersion) -> Result<()> {
+        let gone = self.keys().remove(&(name.clone(), version));
+        gone.map(drop).ok_or_else(|| no_such_version(name, version))
+    }
+
+    fn adopt_key(&self, _: &str) -> Result<Adoption> {
+        Err(not_in_memory("adopting"))
+    }
+
+    fn public_key(&self, _: &KeyName) -> Result<PublicKey> {
+        Err(not_in_memory("RSA"))
+    }
+}
+
+impl Default for MemoryProvider {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for MemoryProvider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let keys: Vec<_> = self.keys().values().map(|master| master.description.label()).collect();
+        f.debug_tuple("MemoryProvider").field(&keys).finish()
+    }
+}
+
+fn no_such_version(name: &KeyName, version: KeyVersion) -> Error {
+    Error::new(ErrorKind::KeyNotFound, format!("there is no key '{name}:{version}'"))
+}
+
+fn not_in_memory(what: &str) -> Error {
+    Error::new(ErrorKind::Unsupported, format!("the provider in memory does not do {what}"))
+}
