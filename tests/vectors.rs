@@ -71,7 +71,7 @@ fn cobblestone_opens_the_body_of_an_envelope() {
         let data_key = provider.unwrap_data_key(&wrapped.into(), &context).unwrap();
         let theirs = Key256::from_bytes(data_key.expose_secret().try_into().unwrap());
         let body_at = usize::try_from(header.header_len).unwrap();
-        let core = &sealed[..body_at - header.slots_len];
+        let core = &sealed[..body_at - header.slots_len as usize];
         let bound = [b"keyward.envelope.v1\0", core].concat();
         assert!(cobblestone::decrypt(&theirs, &bound, &sealed[body_at..]).unwrap() == sample(len), "{len}");
 

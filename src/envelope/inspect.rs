@@ -17,7 +17,7 @@ pub struct Inspection {
     /// The length of CORE and SLOTS, in bytes: where the body begins.
     pub header_len: u64,
     /// The length of SLOTS, in bytes.
-    pub slots_len: usize,
+    pub slots_len: u32,
     /// Whether the wrapped keys are kept apart.
     pub detached: bool,
     /// How often the slots were written; none where they are kept apart.
@@ -56,7 +56,7 @@ pub fn inspect(source: &mut impl Read) -> Result<Inspection> {
     Ok(Inspection {
         message_id: core.message_id,
         header_len: core.body_at(),
-        slots_len: core.slots_len,
+        slots_len: u32::try_from(core.slots_len).unwrap_or(u32::MAX),
         detached: core.detached,
         generation: half.as_ref().map(|half| half.generation),
         entries: half.iter().flat_map(|half| &half.entries).map(entry).collect(),
