@@ -114,14 +114,13 @@ impl MasterKey {
 
     /// Refuses a key that is not what a protected master key must be.
     pub(super) fn check_usable(&self) -> Result<()> {
-        match self.description.problems.first() {
-            None => Ok(()),
-            Some(problem) => Err(Error::new(
-                ErrorKind::KeyAttributes,
-                format!("key '{}' is refused: {problem}", self.description.label()),
-            )
-            .with_hint("`keyward key show` lists all that is wrong; `keyward key adopt` can narrow a key's usage")),
+        if self.description.problems.is_empty() {
+            return Ok(());
         }
+        let (label, problems) = (self.description.label(), self.description.problems.join("; "));
+        Err(Error::new(ErrorKind::KeyAttributes, format!("key '{label}' is refused: {problems}")).with_hint(
+            "where another tool made it, `keyward key adopt` narrows its usage and records that you vouch for it",
+        ))
     }
 
     pub(super) fn wrong_state(&self, verb: &str) -> Error {
