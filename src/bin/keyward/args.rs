@@ -30,7 +30,7 @@ pub(crate) struct Cli {
 
 const EXAMPLES: &str = "\
 Examples:
-  export KEYWARD_TOKEN='pkcs11:token=demo?module-path=/usr/lib/softhsm/libsofthsm2.so&pin-source=file:/run/pin'
+  export KEYWARD_TOKEN='pkcs11:token=demo?module-path=/usr/lib/softhsm/libsofthsm2.so'
   keyward key create payments
   keyward encrypt --key payments --context tenant=acme report.pdf -o report.pdf.kw
   keyward decrypt --context tenant=acme report.pdf.kw -o report.pdf
@@ -39,7 +39,7 @@ Examples:
 
 const LONG_HELP: &str = "\
 Examples:
-  export KEYWARD_TOKEN='pkcs11:token=demo?module-path=/usr/lib/softhsm/libsofthsm2.so&pin-source=file:/run/pin'
+  export KEYWARD_TOKEN='pkcs11:token=demo?module-path=/usr/lib/softhsm/libsofthsm2.so'
   keyward key create payments
   keyward encrypt --key payments --context tenant=acme report.pdf -o report.pdf.kw
   keyward decrypt --context tenant=acme report.pdf.kw -o report.pdf
@@ -117,6 +117,11 @@ pub(crate) enum Command {
     /// Make, list, rotate and destroy master keys
     #[command(subcommand)]
     Key(crate::key::KeyCommand),
+    Encrypt(crate::encrypt::Encrypt),
+    Decrypt(crate::decrypt::Decrypt),
+    Inspect(crate::inspect::Inspect),
+    Rewrap(crate::rewrap::Rewrap),
+    Reencrypt(crate::rewrap::Reencrypt),
     /// Data keys for scripts and other programs, as JSON
     #[command(subcommand)]
     DataKey(crate::data_key::DataKeyCommand),

@@ -3,13 +3,21 @@
 mod app;
 mod args;
 mod config;
+mod customer;
 mod data_key;
+mod decrypt;
+mod encrypt;
+mod files;
+mod inspect;
 mod key;
 mod log;
 mod manual;
 mod output;
 mod pin;
+mod progress;
+mod range;
 mod report;
+mod rewrap;
 mod token;
 
 use crate::app::App;
@@ -35,6 +43,11 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
     match cli.command {
         Command::Token(command) => command.run(&app)?,
         Command::Key(command) => command.run(&app)?,
+        Command::Encrypt(args) => args.run(&app)?,
+        Command::Decrypt(args) => args.run(&app)?,
+        Command::Inspect(args) => args.run()?,
+        Command::Rewrap(args) => return args.run(&app),
+        Command::Reencrypt(args) => return args.run(&app),
         Command::DataKey(command) => command.run(&app)?,
         Command::Completions(args) => args.run()?,
         Command::Man(args) => args.run()?,
