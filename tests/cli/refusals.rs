@@ -35,27 +35,27 @@ fn a_table_of_bad_input() {
             "decrypt sealed -o out",
             4,
             &[
-                "keyward: error: the file's encryption context is not the expected one",
-                "keyward: hint: the file has 'a=b', expected is no context",
+                "keyward: error: the encryption context is not the one expected: a=b instead of no context",
+                "keyward: hint: if that is the file you mean, give its context with --context KEY=VALUE",
             ],
         ),
         (
             "decrypt --context a=c sealed -o out",
             4,
             &[
-                "keyward: error: the file's encryption context is not the expected one",
-                "keyward: hint: the file has 'a=b', expected is 'a=c'",
+                "keyward: error: the encryption context is not the one expected: a=b instead of a=c",
+                "keyward: hint: if that is the file you mean, give its context with --context KEY=VALUE",
             ],
         ),
         (
             "decrypt --context a=b sealed -o there",
             1,
-            &["keyward: error: 'there' exists", "keyward: hint: use --force to replace it"],
+            &["keyward: error: 'there' exists already", "keyward: hint: use --force to replace it"],
         ),
         (
             "encrypt --key k plain -o there",
             1,
-            &["keyward: error: 'there' exists", "keyward: hint: use --force to replace it"],
+            &["keyward: error: 'there' exists already", "keyward: hint: use --force to replace it"],
         ),
         ("encrypt --key k none -o out", 1, &[&format!("keyward: error: cannot open 'none': {enoent}")]),
         ("decrypt none -o out", 1, &[&format!("keyward: error: cannot open 'none': {enoent}")]),
@@ -146,14 +146,14 @@ fn a_full_disk() {
             Some(Done::of(line, output))
         }
     };
-    for (line, out) in [
-        ("encrypt --key k plain -o small/out", "small/out"),
-        ("encrypt --key k plain -o small/there --force", "small/there"),
-        ("decrypt sealed -o small/out", "small/out"),
-        ("decrypt sealed -o small/there --force", "small/there"),
+    for (line, what) in [
+        ("encrypt --key k plain -o small/out", "encrypt 'plain' to 'small/out'"),
+        ("encrypt --key k plain -o small/there --force", "encrypt 'plain' to 'small/there'"),
+        ("decrypt sealed -o small/out", "write 'small/out'"),
+        ("decrypt sealed -o small/there --force", "write 'small/there'"),
     ] {
         if let Some(done) = run(line) {
-            done.is(1, &[&format!("keyward: error: cannot write '{out}': No space left on device (os error 28)")]);
+            done.is(1, &[&format!("keyward: error: cannot {what}: No space left on device (os error 28)")]);
         }
     }
     let full = "No space left on device (os error 28)";

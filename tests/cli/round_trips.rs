@@ -273,8 +273,8 @@ fn reencrypt_changes_everything_but_the_content() {
         "reencrypt --key next --context a=c f",
         4,
         &[
-            "keyward: error: f: the file's encryption context is not the expected one",
-            "keyward: hint: the file has 'a=b', expected is 'a=c'",
+            "keyward: error: f: the encryption context is not the one expected: a=b instead of a=c",
+            "keyward: hint: if that is the file you mean, give its context with --context KEY=VALUE",
         ],
     );
 }

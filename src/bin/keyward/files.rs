@@ -59,7 +59,7 @@ impl FileArgs {
             }
             Ok(meta) if !meta.is_file() => Ok(Output::Stream(path.into())),
             Ok(_) if !self.force => {
-                Err(Error::new(ErrorKind::OutputExists, format!("'{}' exists", path.display())).into())
+                Err(Error::new(ErrorKind::OutputExists, format!("'{}' exists already", path.display())).into())
             }
             _ => Ok(Output::File(path.into(), if self.force { Replace::Yes } else { Replace::No })),
         }

@@ -300,7 +300,7 @@ pub(crate) fn read_public(path: &Path) -> anyhow::Result<PublicKey> {
     let text = std::fs::read_to_string(path).map_err(|error| {
         Error::new(ErrorKind::Io, format!("cannot read the public key '{}'", path.display())).with_source(error)
     })?;
-    Ok(PublicKey::parse(&text).map_err(|error| anyhow::Error::from(error).context(path.display().to_string()))?)
+    PublicKey::parse(&text).map_err(|error| anyhow::Error::from(error).context(path.display().to_string()))
 }
 
 fn created(key: &KeyDescription) -> Option<String> {

@@ -65,6 +65,9 @@ fn hint(error: &anyhow::Error) -> Option<String> {
     let own = error.chain().find_map(as_own)?;
     match own.kind() {
         ErrorKind::OutputExists => Some("use --force to replace it".into()),
+        ErrorKind::ContextMismatch => {
+            Some("if that is the file you mean, give its context with --context KEY=VALUE".into())
+        }
         ErrorKind::KeyNotFound => Some(own.hint().unwrap_or("`keyward key list` shows the keys of the token").into()),
         _ => own.hint().map(ToOwned::to_owned),
     }
