@@ -129,6 +129,15 @@ fn temporary_beside(target: &Path, mode: u32) -> io::Result<NamedTempFile> {
         .suffix(".keyward-tmp")
         .permissions(Permissions::from_mode(mode))
         .tempfile_in(directory(target))
+        .map_err(without_path)
+}
+
+/// `tempfile` adds the name of its own file, which the caller did not choose and never sees.
+fn without_path(error: io::Error) -> io::Error {
+    match error.to_string().split_once(" at path ") {
+        Some((what, _)) => io::Error::new(error.kind(), what),
+        None => error,
+    }
 }
 
 fn sync_directory(target: &Path) -> io::Result<()> {

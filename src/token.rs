@@ -5,6 +5,7 @@
 
 mod fault;
 mod module;
+mod neighbours;
 mod pin;
 mod pool;
 mod raw;

@@ -1,6 +1,7 @@
 //! PKCS#11 modules: loaded and initialized once per process, and the tokens they show.
 
 use super::fault::fault;
+use super::neighbours::Neighbours;
 use super::pin::Pin;
 use super::raw::Functions;
 use super::uri::TokenUri;
@@ -28,6 +29,7 @@ pub struct Module {
     /// Shared by every call, exclusive for writes to the token: on SoftHSM, making or destroying a
     /// token object while another thread searches fails one or the other.
     gate: RwLock<()>,
+    pub(super) neighbours: Neighbours,
 }
 
 impl Module {
@@ -58,13 +60,16 @@ impl Module {
             }
             _ => unavailable("cannot start the PKCS#11 module").with_source(cause),
         })?;
+        let neighbours = Neighbours::of(&canonical);
+        let quiet = neighbours.no_writer();
         match context.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)) {
             // Another user in this process was there first: theirs serves us as well.
             Ok(()) | Err(Cause::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => {}
             Err(cause) => return Err(unavailable("cannot initialize the PKCS#11 module").with_source(cause)),
         }
+        drop(quiet);
         tracing::debug!(path = %canonical.display(), "loaded a PKCS#11 module");
-        let module = Arc::new(Self { path: canonical.clone(), context, functions, gate: RwLock::new(()) });
+        let module = Arc::new(Self { path: canonical.clone(), context, functions, gate: RwLock::new(()), neighbours });
         registry.insert(canonical, Arc::clone(&module));
         Ok(module)
     }
@@ -86,6 +91,7 @@ impl Module {
     }
 
     fn list_tokens(&self) -> Result<Vec<TokenInfo>> {
+        let _quiet = self.neighbours.no_writer();
         let slots = self.context.get_slots_with_token().map_err(|cause| fault("list the slots", cause))?;
         let mut tokens = Vec::with_capacity(slots.len());
         for slot in slots {
@@ -147,6 +153,7 @@ impl Module {
                 .with_hint("initializing anew destroys all keys; do that with the token's own tool")
         })?;
         let what = "initialize the token";
+        let _quiet = self.neighbours.nobody();
         self.context.init_token(blank.slot, &so_pin, label).map_err(|cause| fault(what, cause))?;
         let set_pin = || -> cryptoki::error::Result<RawTokenInfo> {
             let session = self.context.open_rw_session(blank.slot)?;

@@ -219,6 +219,7 @@ fn log_in(module: &Module, session: &RawSession, info: &TokenInfo, pin: Option<&
     }
     // The login is the process's and changes what every session sees.
     let _gate = module.exclusive();
+    let _quiet = module.neighbours.nobody();
     let answer = match pin {
         // CKF_PROTECTED_AUTHENTICATION_PATH: a NULL PIN, the operator enters it at the token.
         None if info.pin_pad => session.login(UserType::User, None),

@@ -36,6 +36,13 @@ impl<'pool> Session<'pool> {
     /// For calls that change token objects: nobody else of this process is in a call meanwhile.
     fn write<T>(&self, action: &'static str, call: impl FnOnce(&RawSession) -> Result<T, Cause>) -> Result<T> {
         let _gate = self.module.exclusive();
+        let neighbours = &self.module.neighbours;
+        let _quiet = neighbours.nobody();
+        if neighbours.matter() {
+            // A search takes in what others wrote, before this write could hide it.
+            let nothing = self.raw().find_objects(&[Attribute::Id(vec![0; 16]), Attribute::Private(true)]);
+            self.judge(action, nothing)?;
+        }
         self.judge(action, call(self.raw()))
     }
 
@@ -53,12 +60,16 @@ impl<'pool> Session<'pool> {
 
     /// The objects that match.
     pub(crate) fn find(&self, template: &[Attribute]) -> Result<Vec<ObjectHandle>> {
-        self.read("search the token", |raw| raw.find_objects(template))
+        self.read("search the token", |raw| {
+            let _quiet = self.module.neighbours.no_writer();
+            raw.find_objects(template)
+        })
     }
 
     /// Those of the attributes that the object has and shows; `None` where it is gone.
     pub(crate) fn attributes(&self, object: ObjectHandle, types: &[AttributeType]) -> Result<Option<Attributes>> {
         let _gate = self.module.shared();
+        let _quiet = self.module.neighbours.no_writer();
         let raw = self.raw();
         let mut found = match raw.get_attributes(object, types) {
             Ok(found) => found,

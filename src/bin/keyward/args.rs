@@ -1,0 +1,236 @@
+//! What stands on every command line, and what several commands share.
+
+use clap::{Args, Parser, Subcommand};
+use keyward::{EncryptionContext, Error, ErrorKind, KeyName, KeyVersion};
+use std::path::PathBuf;
+use std::str::FromStr;
+use tracing_subscriber::filter::LevelFilter;
+
+/// Envelope encryption under master keys that never leave a PKCS#11 token.
+///
+/// Each file gets a data key of its own. A master key on the token wraps it, and the wrapped key
+/// is stored with the file. The token sees 32 bytes per file; this host encrypts the rest.
+#[derive(Debug, Parser)]
+#[command(
+    name = "keyward",
+    version,
+    max_term_width = 100,
+    arg_required_else_help = true,
+    infer_subcommands = false,
+    disable_help_subcommand = true,
+    after_help = EXAMPLES,
+    after_long_help = LONG_HELP
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  export KEYWARD_TOKEN='pkcs11:token=demo?module-path=/usr/lib/softhsm/libsofthsm2.so'
+  keyward key create payments
+  keyward encrypt --key payments --context tenant=acme report.pdf -o report.pdf.kw
+  keyward decrypt --context tenant=acme report.pdf.kw -o report.pdf
+
+'keyward --help' says more, 'keyward COMMAND --help' about one command.";
+
+const LONG_HELP: &str = "\
+Examples:
+  export KEYWARD_TOKEN='pkcs11:token=demo?module-path=/usr/lib/softhsm/libsofthsm2.so'
+  keyward key create payments
+  keyward encrypt --key payments --context tenant=acme report.pdf -o report.pdf.kw
+  keyward decrypt --context tenant=acme report.pdf.kw -o report.pdf
+  keyward key rotate payments
+  keyward rewrap --key payments report.pdf.kw
+
+The PIN:
+  Taken from pin-source in the token URI, else from KEYWARD_PIN, else asked for at the terminal.
+  A file of mode 0600, named by pin-source, is best: what is in the environment can be read in
+  /proc by this user and root. A PIN that the token refuses is not tried again.
+
+Configuration file (TOML), every line of it optional:
+  token = \"pkcs11:token=demo?module-path=/usr/lib/softhsm/libsofthsm2.so\"
+  keys = [\"payments\"]             # the only master keys that may be used
+  max_sessions = 16
+  session_timeout_seconds = 30
+  max_gcm_wraps = 1000000         # this host's share of the 2^32 wraps of one AES-GCM key version
+
+Exit status:
+  0  done
+  1  failed: no such key, key or output exists, input or output trouble
+  2  wrong usage
+  3  refused by policy
+  4  not an envelope, or not authentic, or of another encryption context
+  5  token or module unavailable
+  6  PIN missing, wrong or locked";
+
+/// Options that every command takes.
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// The token, as a PKCS#11 URI
+    #[arg(
+        long,
+        value_name = "URI",
+        global = true,
+        env = "KEYWARD_TOKEN",
+        hide_env_values = true,
+        help_heading = "Global options"
+    )]
+    pub(crate) token: Option<String>,
+    /// A configuration file; none is searched for
+    #[arg(
+        long,
+        value_name = "FILE",
+        global = true,
+        env = "KEYWARD_CONFIG",
+        hide_env_values = true,
+        help_heading = "Global options"
+    )]
+    pub(crate) config: Option<PathBuf>,
+    /// Say nothing but errors: no notes, warnings or progress
+    #[arg(long, short, global = true, conflicts_with = "verbose", help_heading = "Global options")]
+    pub(crate) quiet: bool,
+    /// Say more; twice for everything
+    #[arg(long, short, global = true, action = clap::ArgAction::Count, help_heading = "Global options")]
+    pub(crate) verbose: u8,
+}
+
+impl Global {
+    pub(crate) fn level(&self) -> LevelFilter {
+        match (self.quiet, self.verbose) {
+            (true, _) => LevelFilter::ERROR,
+            (false, 0) => LevelFilter::WARN,
+            (false, 1) => LevelFilter::DEBUG,
+            (false, _) => LevelFilter::TRACE,
+        }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// List, describe and initialize tokens
+    #[command(subcommand)]
+    Token(crate::token::TokenCommand),
+    /// Make, list, rotate and destroy master keys
+    #[command(subcommand)]
+    Key(crate::key::KeyCommand),
+    Encrypt(crate::encrypt::Encrypt),
+    Decrypt(crate::decrypt::Decrypt),
+    Inspect(crate::inspect::Inspect),
+    Rewrap(crate::rewrap::Rewrap),
+    Reencrypt(crate::rewrap::Reencrypt),
+    /// Data keys for scripts and other programs, as JSON
+    #[command(subcommand)]
+    DataKey(crate::data_key::DataKeyCommand),
+    /// Print a completion script for a shell
+    Completions(crate::manual::Completions),
+    /// Write the manual pages into a directory
+    Man(crate::manual::Man),
+}
+
+/// Where a listing may also be JSON.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct Format {
+    /// Print JSON, for scripts
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `--context KEY=VALUE`.
+#[derive(Debug, Args)]
+pub(crate) struct ContextArgs {
+    /// A pair of the encryption context, which is authenticated but not secret; repeatable
+    #[arg(long = "context", short = 'c', value_name = "KEY=VALUE", value_parser = parse_pair)]
+    pairs: Vec<(String, String)>,
+}
+
+impl ContextArgs {
+    pub(crate) fn is_given(&self) -> bool {
+        !self.pairs.is_empty()
+    }
+
+    pub(crate) fn to_context(&self) -> keyward::Result<EncryptionContext> {
+        EncryptionContext::from_pairs(self.pairs.iter().cloned())
+    }
+}
+
+fn parse_pair(s: &str) -> keyward::Result<(String, String)> {
+    let (key, value) = s.split_once('=').ok_or_else(|| {
+        Error::new(ErrorKind::InvalidArgument, "a context pair has no '='")
+            .with_hint("write --context KEY=VALUE, as in --context tenant=acme")
+    })?;
+    Ok((key.to_owned(), value.to_owned()))
+}
+
+/// `NAME:VERSION`.
+#[derive(Clone, Debug)]
+pub(crate) struct KeySpec {
+    pub(crate) name: KeyName,
+    pub(crate) version: KeyVersion,
+}
+
+impl FromStr for KeySpec {
+    type Err = Error;
+
+    fn from_str(s: &str) -> Result<Self, Error> {
+        let (name, version) = s.split_once(':').ok_or_else(|| {
+            Error::new(ErrorKind::InvalidArgument, format!("'{}' names no version", s.escape_debug()))
+                .with_hint("write NAME:VERSION, as in payments:2")
+        })?;
+        Ok(Self { name: name.parse()?, version: version.parse()? })
+    }
+}
+
+impl std::fmt::Display for KeySpec {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.name, self.version)
+    }
+}
+
+/// `NAME` or `NAME:VERSION`.
+#[derive(Clone, Debug)]
+pub(crate) struct KeyPattern {
+    pub(crate) name: KeyName,
+    pub(crate) version: Option<KeyVersion>,
+}
+
+impl FromStr for KeyPattern {
+    type Err = Error;
+
+    fn from_str(s: &str) -> Result<Self, Error> {
+        let (name, version) = s.split_once(':').map_or((s, None), |(name, version)| (name, Some(version)));
+        Ok(Self { name: name.parse()?, version: version.map(str::parse).transpose()? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn keys_and_versions() {
+        let spec: KeySpec = "a/b:2".parse().unwrap();
+        assert_eq!(spec.to_string(), "a/b:2");
+        for bad in ["a", "a:", ":1", "a:0", "a:1:2", "a b:1"] {
+            assert!(bad.parse::<KeySpec>().is_err(), "{bad}");
+        }
+        assert_eq!("a".parse::<KeyPattern>().unwrap().version, None);
+        assert!("a:x".parse::<KeyPattern>().is_err());
+    }
+
+    #[test]
+    fn context_pairs_split_at_the_first_sign() {
+        assert_eq!(parse_pair("a=b=c").unwrap(), ("a".into(), "b=c".into()));
+        assert_eq!(parse_pair("a=").unwrap(), ("a".into(), String::new()));
+        assert!(parse_pair("a").is_err());
+    }
+}

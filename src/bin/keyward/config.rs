@@ -1,0 +1,79 @@
+//! The configuration file.
+
+use keyward::{Error, ErrorKind, KeyName};
+use serde::Deserialize;
+use std::path::Path;
+
+/// What a configuration file may say. A misspelt line is an error, not a line without effect.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Config {
+    /// The token's URI, where `--token` gives none.
+    pub(crate) token: Option<String>,
+    /// The only master keys that may be used.
+    #[serde(default, deserialize_with = "names")]
+    pub(crate) keys: Option<Vec<KeyName>>,
+    /// The most sessions at once.
+    pub(crate) max_sessions: Option<std::num::NonZeroUsize>,
+    /// How long to wait for a session.
+    pub(crate) session_timeout_seconds: Option<u64>,
+    /// This host's share of an AES-GCM key version's 2^32 wraps.
+    pub(crate) max_gcm_wraps: Option<u64>,
+}
+
+impl Config {
+    pub(crate) fn read(path: &Path) -> keyward::Result<Self> {
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            Error::new(ErrorKind::Io, format!("cannot read the configuration file '{}'", path.display()))
+                .with_source(error)
+        })?;
+        Self::parse(&text).map_err(|(line, message)| {
+            let at = format!("configuration file '{}', line {line}", path.display());
+            Error::new(ErrorKind::InvalidArgument, format!("{at}: {message}"))
+        })
+    }
+
+    /// The line and what is wrong there. The line itself is not repeated: it may hold a PIN.
+    fn parse(text: &str) -> Result<Self, (usize, String)> {
+        toml::from_str(text).map_err(|error| {
+            let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+            (before.matches('\n').count() + 1, error.message().to_owned())
+        })
+    }
+}
+
+fn names<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<KeyName>>, D::Error> {
+    let names = Vec::<String>::deserialize(deserializer)?;
+    let names: keyward::Result<Vec<KeyName>> = names.iter().map(|name| name.parse()).collect();
+    names.map(Some).map_err(serde::de::Error::custom)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_fields() {
+        let config = Config::parse(
+            "token = 'pkcs11:token=x'\nkeys = ['a', 'b']\nmax_sessions = 4\nsession_timeout_seconds = 5\nmax_gcm_wraps = 6\n",
+        )
+        .unwrap();
+        assert_eq!(config.keys.unwrap().len(), 2);
+        assert_eq!(config.max_gcm_wraps, Some(6));
+        assert!(Config::parse("").unwrap().keys.is_none());
+    }
+
+    #[test]
+    fn mistakes_are_named_with_their_line_and_without_its_text() {
+        for (text, line, what) in [
+            ("\ntokn = 'pin-value=123'", 2, "unknown field `tokn`"),
+            ("token = 'pin-value=123", 1, ""),
+            ("keys = ['a b']", 1, "not a key name"),
+            ("max_sessions = 0", 1, "nonzero"),
+        ] {
+            let (at, message) = Config::parse(text).unwrap_err();
+            assert_eq!(at, line, "{text}: {message}");
+            assert!(message.contains(what) && !message.contains("123"), "{text}: {message}");
+        }
+    }
+}

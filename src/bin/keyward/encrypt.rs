@@ -1,0 +1,130 @@
+//! `keyward encrypt`.
+
+use crate::app::App;
+use crate::args::ContextArgs;
+use crate::files::{FileArgs, Input, Output, copy};
+use crate::progress::Progress;
+use crate::{customer, key};
+use clap::Args;
+use keyward::hsm::HsmProvider;
+use keyward::key::{AlgorithmChoice, PublicKeyProvider};
+use keyward::{Encryptor, ErrorKind, KeyAdmin, KeyName, KeyProvider, KeyRef};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Encrypt a file or a stream
+///
+/// The data key is wrapped by each --key on the token and for each --recipient; any one of them opens the file.
+/// Without any, the managed default key of the token is used, which is made on first use.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  keyward encrypt --key payments --context tenant=acme report.pdf -o report.pdf.kw
+  keyward encrypt --key payments,escrow report.pdf -o report.pdf.kw
+  tar c records | keyward encrypt --key payments > records.tar.kw
+  keyward encrypt --recipient mailbox.pub letter.txt -o letter.kw         # needs no token
+  keyward encrypt --customer-key my.key letter.txt -o letter.kw           # needs no token
+
+The context must be given again, byte for byte, to decrypt.")]
+pub(crate) struct Encrypt {
+    /// A master key on the token; repeatable
+    #[arg(long, short, value_name = "NAME", value_delimiter = ',')]
+    key: Vec<KeyName>,
+    /// A public key file, as `keyward key public` prints it; repeatable
+    #[arg(long, short, value_name = "PUBFILE")]
+    recipient: Vec<PathBuf>,
+    /// A file with a key of your own: 32 random bytes, as they are, in hexadecimal or in base64
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["key", "recipient"])]
+    customer_key: Option<PathBuf>,
+    #[command(flatten)]
+    context: ContextArgs,
+    #[command(flatten)]
+    files: FileArgs,
+}
+
+impl Encrypt {
+    pub(crate) fn run(self, app: &App) -> anyhow::Result<()> {
+        let context = self.context.to_context()?;
+        let output = self.files.binary_output()?;
+        let input = self.files.input(app)?;
+        if let Some(path) = &self.customer_key {
+            let key = customer::read(path)?;
+            return seal(app, Encryptor::with_customer_key(&key).context(context), &input, &output);
+        }
+        let recipients = self.recipient.iter().map(|path| key::read_public(path).map(PublicKeyProvider::new));
+        let recipients = recipients.collect::<anyhow::Result<Vec<_>>>()?;
+        let (hsm, names) = self.token_keys(app)?;
+
+        let on_token = names.iter().filter_map(|name| Some((hsm.as_ref()? as &dyn KeyProvider, name)));
+        let pinned = recipients.iter().map(|one| (one as &dyn KeyProvider, one.key_name()));
+        let mut all = on_token.chain(pinned);
+        let (provider, name) = all.next().ok_or_else(|| anyhow::anyhow!("no key to encrypt with"))?;
+        let encryptor =
+            all.fold(Encryptor::new(provider, name), |encryptor, (provider, name)| encryptor.also(provider, name));
+        seal(app, encryptor.context(context), &input, &output)
+    }
+
+    /// The keys on the token, and its provider where there are any.
+    fn token_keys(&self, app: &App) -> anyhow::Result<(Option<HsmProvider>, Vec<KeyName>)> {
+        if !self.key.is_empty() {
+            for name in &self.key {
+                app.check_allowed(name)?;
+            }
+            let mut names: Vec<KeyName> = Vec::new();
+            for name in &self.key {
+                if !names.contains(name) {
+                    names.push(name.clone());
+                }
+            }
+            return Ok((Some(app.provider()?), names));
+        }
+        if !self.recipient.is_empty() {
+            return Ok((None, Vec::new()));
+        }
+        let name = KeyName::managed_default();
+        app.check_allowed(&name)?;
+        let hsm = app.provider()?;
+        make_default(app, &hsm, &name)?;
+        Ok((Some(hsm), vec![name]))
+    }
+}
+
+/// Makes the managed default key where there is none yet.
+fn make_default(app: &App, hsm: &HsmProvider, name: &KeyName) -> keyward::Result<()> {
+    let exists = || match hsm.describe_key(KeyRef::Name(name)) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::KeyNotFound => Ok(false),
+        Err(error) => Err(error),
+    };
+    if exists()? {
+        return Ok(());
+    }
+    match hsm.create_key(name, AlgorithmChoice::Auto) {
+        Ok(key) => {
+            app.note(&format!("made the managed default key {} ({})", key.label(), key.algorithm));
+            return Ok(());
+        }
+        Err(error) if error.kind() == ErrorKind::KeyExists => {}
+        Err(error) => return Err(error),
+    }
+    // Another process was faster. It may still be proving the key.
+    for _ in 0..50 {
+        if exists()? {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    Ok(())
+}
+
+fn seal(app: &App, encryptor: Encryptor<'_>, input: &Input, output: &Output) -> anyhow::Result<()> {
+    if let (Input::File(from), Output::File(to, replace)) = (input, output) {
+        let progress = Progress::over(app, from);
+        let tell = |done| progress.set(done);
+        encryptor.progress(&tell).encrypt_file(from, to, *replace)?;
+        return Ok(());
+    }
+    let reader = input.reader()?;
+    let mut writer = encryptor.writer(output.open()?)?;
+    copy(input, reader, output, &mut writer)?;
+    Ok(writer.finish()?.finish()?)
+}

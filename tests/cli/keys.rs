@@ -1,0 +1,224 @@
+//! The life of master keys, and data keys on request.
+
+use crate::bench::{Bench, PIN};
+use serde_json::Value;
+use std::process::Stdio;
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
+}
+
+#[test]
+fn from_creation_to_destruction() {
+    let bench = Bench::new();
+    assert_eq!(bench.ok("key list -q"), "");
+    let made = json(&bench.ok("key create payments --json"));
+    assert_eq!((&made["name"], &made["version"], &made["state"]), (&"payments".into(), &1.into(), &"active".into()));
+    assert_eq!(made["algorithm"], "aes-gcm");
+    assert_eq!(made["provenance"], "generated");
+    assert_eq!(made["enforced_by_token"], true);
+    assert_eq!(made["problems"], Value::Array(Vec::new()));
+    let created = made["created"].as_str().unwrap();
+    assert!(created.len() >= 20 && created.ends_with('Z') && created.contains('T'), "{created}");
+
+    bench.refuses(
+        "key create payments",
+        1,
+        &[
+            "keyward: error: key 'payments:1' exists already",
+            "keyward: hint: `keyward key rotate` makes the next version",
+        ],
+    );
+    let rotated = bench.ok("key rotate payments");
+    assert!(rotated.starts_with("rotated; current is payments:2 (aes-gcm, active, KEK id "), "{rotated}");
+    let states = |line: &str| -> Vec<String> {
+        let keys = json(&bench.ok(line));
+        keys.as_array().unwrap().iter().map(|key| key["state"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(states("key list --json"), ["retired", "active"]);
+    bench.ok("key disable payments:1");
+    assert_eq!(states("key show payments --json"), ["disabled", "active"]);
+    assert_eq!(states("key show payments:1 --json"), ["disabled"]);
+    bench.ok("key enable payments:1");
+    assert_eq!(states("key list --json"), ["retired", "active"]);
+
+    bench.refuses(
+        "key destroy payments:1",
+        2,
+        &[
+            "keyward: error: nothing is destroyed: nobody confirmed 'payments:1'",
+            "keyward: hint: at a terminal you are asked; in a script, add --yes",
+        ],
+    );
+    let destroyed = bench.ok("key destroy payments:1 --yes");
+    assert!(destroyed.starts_with("destroyed payments:1 (KEK id "), "{destroyed}");
+    assert_eq!(states("key list --json"), ["active"]);
+    for line in ["key show payments:1", "key show nokey:1"] {
+        let name = line.rsplit(' ').next().unwrap();
+        bench.refuses(
+            line,
+            1,
+            &[
+                &format!("keyward: error: there is no key '{name}'"),
+                "keyward: hint: `keyward key list` shows those that there are",
+            ],
+        );
+    }
+    let table = bench.ok("key list");
+    assert!(table.starts_with("KEY         ALGORITHM  STATE   CREATED"), "{table}");
+}
+
+#[test]
+fn keys_that_are_not_there() {
+    let bench = Bench::new();
+    for line in ["key rotate nokey", "data-key generate --key nokey", "key public nokey"] {
+        bench.refuses(
+            line,
+            1,
+            &[
+                "keyward: error: key 'nokey' is not among the keys that may be used here",
+                "keyward: hint: `keyward key list` shows the keys of the token",
+            ],
+        );
+    }
+    for line in ["key disable nokey:1", "key destroy nokey:1 --yes"] {
+        bench.refuses(
+            line,
+            1,
+            &[
+                "keyward: error: there is no key 'nokey:1'",
+                "keyward: hint: `keyward key list` shows the keys of the token",
+            ],
+        );
+    }
+}
+
+/// Makes an AES key as another tool would.
+fn foreign_key(bench: &Bench, label: &str, id: &str) {
+    let mut command = bench.command("pkcs11-tool");
+    command.arg("--module").arg(&bench.module).args(["--token-label", "bench", "--login", "--pin", PIN]);
+    command.args(["--keygen", "--key-type", "AES:32", "--label", label, "--id", id, "--private", "--sensitive"]);
+    let output = command.output().expect("pkcs11-tool is missing; install opensc");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn a_key_of_another_tool_is_adopted() {
+    let bench = Bench::new();
+    foreign_key(&bench, "legacy", "01020304");
+    let adopted = json(&bench.ok("key adopt legacy --json"));
+    assert_eq!(adopted["key"]["provenance"], "adopted");
+    assert_eq!(adopted["key"]["version"], 1);
+    assert!(adopted["changes"].is_array() && adopted["warnings"].is_array());
+    bench.ok("data-key generate --key legacy");
+    bench.refuses(
+        "key adopt none",
+        1,
+        &[
+            "keyward: error: no private AES or RSA key on the token has the label 'none'",
+            "keyward: hint: `keyward key list` shows the keys of the token",
+        ],
+    );
+}
+
+#[test]
+fn two_keys_of_one_label_protect_nothing() {
+    let bench = Bench::new();
+    foreign_key(&bench, "twin", "aa01");
+    foreign_key(&bench, "twin", "aa02");
+    let done = bench.run("data-key generate --key twin");
+    let lines: Vec<_> = done.stderr.lines().collect();
+    assert_eq!(done.status, 1);
+    assert!(lines[0].starts_with("keyward: error: two keys claim to be 'twin:1', with the KEK ids "), "{lines:?}");
+    assert_eq!(
+        lines[1],
+        "keyward: hint: nothing is protected until one is gone or relabelled; recovery still works with both"
+    );
+    assert_eq!(lines.len(), 2);
+}
+
+#[test]
+fn eight_processes_make_one_key() {
+    let bench = Bench::new();
+    let children: Vec<_> = (0..8)
+        .map(|_| {
+            let mut command = bench.keyward(["key", "create", "same"]);
+            command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+        })
+        .collect();
+    let mut made = 0;
+    for child in children {
+        let output = child.wait_with_output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        match output.status.code() {
+            Some(0) => made += 1,
+            Some(1) => assert!(stderr.starts_with("keyward: error: key 'same:1' exists already\n"), "{stderr}"),
+            status => panic!("{status:?}: {stderr}"),
+        }
+    }
+    let keys = json(&bench.ok("key list --json"));
+    assert_eq!(made, 1, "{keys}");
+    assert_eq!(keys.as_array().unwrap().len(), 1, "{keys}");
+    assert_eq!(keys[0]["state"], "active");
+    bench.ok("data-key generate --key same");
+}
+
+#[test]
+fn data_keys() {
+    let bench = Bench::new();
+    bench.ok("key create k");
+    for length in [16, 32] {
+        let made = bench.ok(&format!("data-key generate --key k --context a=b --length {length}"));
+        let plaintext = json(&made)["plaintext"].clone();
+        assert_eq!(plaintext.as_str().unwrap().len(), if length == 16 { 24 } else { 44 });
+        let wrapped = serde_json::json!({ "wrapped_keys": json(&made)["wrapped_keys"] }).to_string();
+        for input in [made.as_str(), &wrapped] {
+            let unwrapped = bench.pipe("data-key unwrap --context a=b", input.as_bytes()).ok();
+            assert_eq!(json(&unwrapped), serde_json::json!({ "plaintext": plaintext }));
+        }
+        bench.pipe("data-key unwrap --context a=c", wrapped.as_bytes()).is(
+            4,
+            &["keyward: error: cannot decrypt: wrong key, wrong encryption context, or altered or truncated data"],
+        );
+    }
+    bench.pipe("data-key unwrap", b"{}").is(
+        2,
+        &[
+            "keyward: error: standard input is not a wrapped data key: no such JSON at line 1, column 2",
+            "keyward: hint: it is {\"wrapped_keys\": [BASE64, …]}, as `keyward data-key generate` prints it",
+        ],
+    );
+    bench.refuses(
+        "data-key generate --key k --length 24",
+        2,
+        &["keyward: error: invalid value '24' for '--length <BYTES>': a data key is 16 or 32 bytes long"],
+    );
+    bench.refuses(
+        "data-key generate --key k --context ab",
+        2,
+        &[
+            "keyward: error: invalid value 'ab' for '--context <KEY=VALUE>': a context pair has no '='",
+            "keyward: hint: write --context KEY=VALUE, as in --context tenant=acme",
+        ],
+    );
+}
+
+#[test]
+fn public_keys() {
+    let bench = Bench::new();
+    bench.ok("key create box --algorithm rsa-oaep-sha1");
+    let done = bench.run("key public box");
+    bench.write("box.pub", done.text());
+    let fingerprint = bench.ok("key fingerprint box.pub");
+    assert_eq!(done.stderr, format!("keyward: note: fingerprint {fingerprint}"));
+    assert_eq!(fingerprint.trim().len(), 64);
+    bench.ok("key create aes");
+    bench.refuses(
+        "key public aes",
+        2,
+        &[
+            "keyward: error: key 'aes' is for aes-gcm and has no public half",
+            "keyward: hint: make one with --algorithm rsa-oaep",
+        ],
+    );
+}

@@ -1,0 +1,8 @@
+//! The command line from outside: what it prints, how it exits, what it leaves behind.
+#![cfg(unix)]
+
+mod bench;
+mod keys;
+mod refusals;
+mod round_trips;
+mod tokens;
