@@ -1,6 +1,6 @@
 //! Bulk encryption beside the bare engine, in one run on one thread.
 //! Run: `cargo bench --features testkit --bench bulk`.
-#![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark")]
+#![allow(missing_docs, reason = "a benchmark")]
 
 use aes_gcm::aead::{AeadInOut, KeyInit};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};

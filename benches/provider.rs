@@ -1,6 +1,6 @@
 //! The provider's wrap and unwrap beside a bare `cryptoki` loop with the same mechanism, in one
 //! run on one token. Run: `softhsm/with cargo bench --features testkit --bench provider`.
-#![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark")]
+#![allow(missing_docs, reason = "a benchmark")]
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};

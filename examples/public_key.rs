@@ -1,6 +1,5 @@
 //! Encrypting on a host that has no token, only the public half of an RSA master key.
 //! Run: `softhsm/with cargo run --features testkit --example public_key`.
-#![allow(clippy::print_stdout, reason = "an example")]
 
 use keyward::key::{PublicKey, PublicKeyProvider};
 use keyward::testkit::SoftToken;

@@ -1,6 +1,5 @@
 //! Data keys for an application's own records: one data key per record, wrapped by the token and
 //! stored with it. Run: `softhsm/with cargo run --features testkit --example records`.
-#![allow(clippy::print_stdout, reason = "an example")]
 
 use keyward::testkit::SoftToken;
 use keyward::{AlgorithmChoice, DataKeyLength, EncryptionContext, KeyAdmin, KeyName, KeyProvider, WrappedKey};

@@ -52,6 +52,10 @@
 //! - `testkit`: SoftHSM tokens and a provider in memory, for tests.
 //! - `cli`: what the `keyward` binary needs; programs that link the library leave it off.
 
+#![warn(clippy::unwrap_used)]
+// The library never prints.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 mod cipher;
 pub mod durable;
 pub mod envelope;

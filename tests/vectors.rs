@@ -1,6 +1,4 @@
 //! Bodies against published vectors and an independent implementation.
-#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
-
 use cobblestone::Key256;
 use keyward::durable::Replace;
 use keyward::envelope::body;

@@ -1,7 +1,5 @@
 //! Published vectors, run on the token with keys that are imported for it.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
-
 use super::*;
 use crate::testkit::SoftToken;
 use crate::{Error, ErrorKind};
@@ -20,7 +18,7 @@ fn aes_key(session: &Session<'_>, value: &[u8], allowed: &[fn(bool) -> Attribute
         Attribute::Value(value.to_vec()),
     ];
     usage(&mut template, allowed);
-    session.create_session_object(&template).unwrap()
+    session.create_session_object(&template).expect("an imported key")
 }
 
 #[track_caller]

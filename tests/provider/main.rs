@@ -1,7 +1,5 @@
 //! What every provider on a token must do, for each wrapping algorithm, on a real token.
 //! Run under `softhsm/with`.
-#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
-
 mod admin;
 mod adopt;
 mod pool;

@@ -1,5 +1,7 @@
 //! The command line.
 
+#![warn(clippy::unwrap_used)]
+
 mod app;
 mod args;
 mod config;
