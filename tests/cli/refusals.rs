@@ -160,7 +160,7 @@ fn a_full_disk() {
     bench.refuses(
         "encrypt --key k plain -o /dev/full",
         1,
-        &[&format!("keyward: error: cannot write the envelope: {full}")],
+        &[&format!("keyward: error: '/dev/full': cannot write: {full}")],
     );
     bench.refuses("decrypt sealed -o /dev/full", 1, &[&format!("keyward: error: cannot write to '/dev/full': {full}")]);
 }

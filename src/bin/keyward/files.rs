@@ -121,6 +121,13 @@ impl Output {
         }
     }
 
+    /// Names the output in an error that leaves it out.
+    pub(crate) fn name_in(&self, error: Error) -> anyhow::Error {
+        let nameless = error.to_string().starts_with("cannot write") && !error.to_string().contains(&self.name());
+        let error = anyhow::Error::from(error);
+        if nameless { error.context(self.name()) } else { error }
+    }
+
     fn name(&self) -> String {
         match self {
             Self::Stdout => "standard output".into(),

@@ -57,7 +57,12 @@ impl Sources {
         for path in &self.files {
             match work(path) {
                 Ok(told) => print_line(&format!("{}: {told}", path.display()))?,
-                Err(error) => worst = worst.max(report::failure(&error.context(path.display().to_string()))),
+                Err(error) => {
+                    let name = path.display().to_string();
+                    let named = error.to_string().contains(&format!("'{name}'"));
+                    let error = if named { error } else { error.context(name) };
+                    worst = worst.max(report::failure(&error));
+                }
             }
         }
         Ok(worst)
