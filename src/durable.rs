@@ -109,9 +109,13 @@ impl AtomicFile {
     }
 }
 
+/// A failed write names the file: the error is a [`crate::Error`] inside.
 impl Write for AtomicFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.file().write(bytes)
+        self.file().write(bytes).map_err(|error| match error.kind() {
+            io::ErrorKind::Interrupted => error,
+            _ => cannot_write(&self.shown, error).into(),
+        })
     }
 
     fn flush(&mut self) -> io::Result<()> {

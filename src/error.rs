@@ -86,13 +86,6 @@ impl Error {
         self
     }
 
-    /// The same error with another sentence.
-    #[must_use]
-    pub(crate) fn with_message(mut self, message: impl Into<Cow<'static, str>>) -> Self {
-        self.0.message = message.into();
-        self
-    }
-
     /// Adds the cause.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Source>) -> Self {

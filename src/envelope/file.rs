@@ -5,7 +5,8 @@ use super::writer::Encryptor;
 use crate::durable::{AtomicFile, Replace};
 use crate::error::{Error, Result};
 use std::fs::File;
-use std::path::Path;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
 
 impl Encryptor<'_> {
     /// Encrypts the file `input` to `output`; the length of the plaintext.
@@ -18,17 +19,16 @@ impl Encryptor<'_> {
     pub fn encrypt_file(&self, input: &Path, output: &Path, replace: Replace) -> Result<u64> {
         let mut source = open_input(input)?;
         let target = AtomicFile::create(output, replace)?;
-        let mut writer = self.writer(target).map_err(|error| naming(output, error))?;
+        let mut writer = self.writer(target)?;
         let mut done = 0;
         loop {
-            // A failed read and a failed write look alike here; the write's names itself.
-            match writer.read_from(&mut source).map_err(|error| Error::io(in_between(input, output), error))? {
+            match writer.read_from(&mut source).map_err(|error| Error::io("cannot encrypt", error))? {
                 0 => break,
                 len => done += len as u64,
             }
             self.report(done);
         }
-        writer.finish().map_err(|error| naming(output, error))?.commit()?;
+        writer.finish()?.commit()?;
         Ok(done)
     }
 
@@ -50,14 +50,14 @@ impl Decryptor<'_> {
     /// existing one is as it was.
     pub fn decrypt_file(&self, input: &Path, output: &Path, replace: Replace) -> Result<u64> {
         let source = open_input(input)?;
-        let mut reader = match source.metadata().is_ok_and(|metadata| metadata.is_file()) {
+        let mut reader = match source.is_regular() {
             true => self.seekable_reader(source)?,
             false => self.reader(source)?,
         };
         let mut target = AtomicFile::create(output, replace)?;
         let mut done = 0;
         loop {
-            match reader.write_to(&mut target).map_err(|error| naming(output, error))? {
+            match reader.write_to(&mut target)? {
                 0 => break,
                 len => done += len as u64,
             }
@@ -87,36 +87,55 @@ pub fn reencrypt_file(
 ) -> Result<u64> {
     let mut reader = decryptor.seekable_reader(open_input(input)?)?;
     let target = AtomicFile::create(output, replace)?;
-    let mut writer = encryptor.writer(target).map_err(|error| naming(output, error))?;
+    let mut writer = encryptor.writer(target)?;
     let mut done = 0;
     loop {
-        match reader.write_to(&mut writer).map_err(|error| naming(output, error))? {
+        match reader.write_to(&mut writer)? {
             0 => break,
             len => done += len as u64,
         }
         encryptor.report(done);
     }
-    writer.finish().map_err(|error| naming(output, error))?.commit()?;
+    writer.finish()?.commit()?;
     Ok(done)
 }
 
-pub(super) fn open_input(path: &Path) -> Result<File> {
-    let failed = |error| Error::io(format!("cannot read '{}'", path.display()), error);
+pub(super) fn open_input(path: &Path) -> Result<Input> {
+    let failed = |error| cannot_read(path, error);
     let file = File::open(path).map_err(failed)?;
     match file.metadata().map_err(failed)?.is_dir() {
-        true => Err(failed(std::io::ErrorKind::IsADirectory.into())),
-        false => Ok(file),
+        true => Err(failed(io::ErrorKind::IsADirectory.into())),
+        false => Ok(Input { file, path: path.to_owned() }),
     }
 }
 
-fn in_between(input: &Path, output: &Path) -> String {
-    format!("cannot encrypt '{}' to '{}'", input.display(), output.display())
+/// A file that is read; a failed read names it.
+pub(super) struct Input {
+    pub(super) file: File,
+    path: PathBuf,
 }
 
-/// Gives an error of writing the path that it lacks.
-fn naming(output: &Path, error: Error) -> Error {
-    if error.kind() == crate::ErrorKind::Io && error.to_string() == "cannot write" {
-        return error.with_message(format!("cannot write '{}'", output.display()));
+impl Input {
+    fn is_regular(&self) -> bool {
+        self.file.metadata().is_ok_and(|metadata| metadata.is_file())
     }
-    error
+}
+
+impl Read for Input {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.file.read(buffer).map_err(|error| match error.kind() {
+            io::ErrorKind::Interrupted => error,
+            _ => cannot_read(&self.path, error).into(),
+        })
+    }
+}
+
+impl Seek for Input {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.file.seek(to).map_err(|error| cannot_read(&self.path, error).into())
+    }
+}
+
+fn cannot_read(path: &Path, error: io::Error) -> Error {
+    Error::io(format!("cannot read '{}'", path.display()), error)
 }

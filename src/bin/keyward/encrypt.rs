@@ -124,8 +124,7 @@ fn seal(app: &App, encryptor: Encryptor<'_>, input: &Input, output: &Output) -> 
         return Ok(());
     }
     let reader = input.reader()?;
-    let mut writer = encryptor.writer(output.open()?).map_err(|error| output.name_in(error))?;
-    copy(input, reader, output, &mut writer)
-        .and_then(|()| writer.finish()?.finish())
-        .map_err(|error| output.name_in(error))
+    let mut writer = encryptor.writer(output.open()?)?;
+    copy(input, reader, output, &mut writer)?;
+    Ok(writer.finish()?.finish()?)
 }

@@ -111,21 +111,15 @@ impl Output {
             // Past the buffer of `io::stdout`, which nobody wipes.
             Self::Stdout => {
                 let fd = io::stdout().as_fd().try_clone_to_owned();
-                Ok(Sink::Stream(fd.map_err(|error| writing(&self.name(), error))?.into()))
+                let fd = fd.map_err(|error| writing(&self.name(), error))?;
+                Ok(Sink::Stream(fd.into(), self.name()))
             }
             Self::Stream(path) => {
                 let file = File::options().write(true).open(path).map_err(|error| cannot("open", path, error))?;
-                Ok(Sink::Stream(file))
+                Ok(Sink::Stream(file, self.name()))
             }
             Self::File(path, replace) => Ok(Sink::File(AtomicFile::create(path, *replace)?)),
         }
-    }
-
-    /// Names the output in an error that leaves it out.
-    pub(crate) fn name_in(&self, error: Error) -> anyhow::Error {
-        let nameless = error.to_string().starts_with("cannot write") && !error.to_string().contains(&self.name());
-        let error = anyhow::Error::from(error);
-        if nameless { error.context(self.name()) } else { error }
     }
 
     fn name(&self) -> String {
@@ -136,16 +130,17 @@ impl Output {
     }
 }
 
-/// An output that is open. A file has its name only after [`finish`](Self::finish).
+/// An output that is open, and names itself where writing fails. A file has its name only after
+/// [`finish`](Self::finish).
 pub(crate) enum Sink {
-    Stream(File),
+    Stream(File, String),
     File(AtomicFile),
 }
 
 impl Sink {
     pub(crate) fn finish(self) -> keyward::Result<()> {
         match self {
-            Self::Stream(_) => Ok(()),
+            Self::Stream(..) => Ok(()),
             Self::File(file) => file.commit(),
         }
     }
@@ -154,14 +149,17 @@ impl Sink {
 impl Write for Sink {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         match self {
-            Self::Stream(file) => file.write(buf),
+            Self::Stream(file, name) => file.write(buf).map_err(|error| match error.kind() {
+                io::ErrorKind::Interrupted => error,
+                _ => writing(name, error).into(),
+            }),
             Self::File(file) => file.write(buf),
         }
     }
 
     fn flush(&mut self) -> io::Result<()> {
         match self {
-            Self::Stream(file) => file.flush(),
+            Self::Stream(file, _) => file.flush(),
             Self::File(file) => file.flush(),
         }
     }
@@ -196,5 +194,5 @@ pub(crate) fn cannot(what: &str, path: &Path, error: io::Error) -> Error {
 }
 
 fn writing(name: &str, error: io::Error) -> Error {
-    Error::new(ErrorKind::Io, format!("cannot write to {name}")).with_source(error)
+    Error::new(ErrorKind::Io, format!("cannot write {name}")).with_source(error)
 }

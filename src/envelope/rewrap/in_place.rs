@@ -22,7 +22,7 @@ pub(super) fn with_locked<T>(path: &Path, writable: bool, work: impl FnOnce(&mut
     for _ in 0..ATTEMPTS {
         let mut file = match writable {
             true => File::options().read(true).write(true).open(path).map_err(failed)?,
-            false => open_input(path)?,
+            false => open_input(path)?.file,
         };
         file.lock().map_err(failed)?;
         // While this one waited, another may have renamed a copy over the path: then the lock is on
