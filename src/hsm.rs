@@ -155,7 +155,9 @@ impl HsmProvider {
                 ErrorKind::KeyNotFound,
                 format!("'{name}' is an RSA key, whose public half lets anyone write; it is used only when named"),
             )
-            .with_hint(format!("where you trust the origin, name the key: --key {name}")));
+            .with_hint(format!(
+                "where you trust the origin, name the key with --key {name}, or --from-key {name} to rewrap"
+            )));
         }
         Ok(())
     }
@@ -240,7 +242,7 @@ impl KeyProvider for HsmProvider {
                     ErrorKind::InvalidArgument,
                     format!("this data key is wrapped with RSA, which says nothing about its writer; it is not moved under '{to}'"),
                 )
-                .with_hint("assert the file's origin to move it, or move it to another RSA key"));
+                .with_hint("where you know who wrote it, assert that with --danger-assert-origin, or move it to another RSA key"));
             }
             self.unwrap_one(one, context)
         })?;

@@ -9,7 +9,7 @@ use cryptoki::error::{Error as Cause, RvError};
 pub(super) fn fault(action: &'static str, cause: Cause) -> Error {
     let (kind, hint) = classify(&cause);
     let message = match &cause {
-        Cause::Pkcs11(code, function) => format!("cannot {action}: C_{function:?} answered {code:?}"),
+        Cause::Pkcs11(code, function) => format!("cannot {action}: C_{function:?} answered {}", ckr(*code)),
         _ => format!("cannot {action}"),
     };
     if kind == ErrorKind::NotAuthentic {
@@ -21,6 +21,23 @@ pub(super) fn fault(action: &'static str, cause: Cause) -> Error {
     match hint {
         Some(hint) => error.with_hint(hint),
         None => error,
+    }
+}
+
+/// The code as PKCS#11 spells it: `CKR_PIN_INCORRECT`.
+fn ckr(code: RvError) -> String {
+    match code {
+        RvError::VendorDefined(number) | RvError::UnknownErrorCode(number) => format!("{number:#x}"),
+        _ => {
+            let mut name = String::from("CKR");
+            for letter in format!("{code:?}").chars() {
+                if letter.is_ascii_uppercase() {
+                    name.push('_');
+                }
+                name.push(letter.to_ascii_uppercase());
+            }
+            name
+        }
     }
 }
 
@@ -123,6 +140,6 @@ mod tests {
     #[test]
     fn the_message_names_function_and_code() {
         let error = fault("log in", Cause::Pkcs11(RvError::PinLocked, Function::Login));
-        assert_eq!(error.to_string(), "cannot log in: C_Login answered PinLocked");
+        assert_eq!(error.to_string(), "cannot log in: C_Login answered CKR_PIN_LOCKED");
     }
 }

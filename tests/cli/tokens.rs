@@ -103,7 +103,7 @@ fn no_token_or_a_bad_uri() {
 }
 
 const WRONG_PIN: [&str; 2] = [
-    "keyward: error: cannot log in: C_Login answered PinIncorrect",
+    "keyward: error: cannot log in: C_Login answered CKR_PIN_INCORRECT",
     "keyward: hint: it was tried once and is not tried again; too many wrong PINs lock a token",
 ];
 
