@@ -271,7 +271,11 @@ impl<R: Read> BodyReader<R> {
             let end = len.min(start + SEALED_CHUNK_LEN);
             let last = end - start < SEALED_CHUNK_LEN;
             // A body that ends after a full chunk lacks its last one: that is a tag at least.
-            self.key.open_chunk(self.index, &mut self.buffer[start..end])?;
+            if let Err(error) = self.key.open_chunk(self.index, &mut self.buffer[start..end]) {
+                // The chunks before it are authentic and come out first; the next call fails.
+                self.ready = 0..plaintext;
+                return if plaintext > 0 { Ok(()) } else { Err(error) };
+            }
             let text_end = end - TAG_LEN;
             self.buffer.copy_within(start..text_end, plaintext);
             plaintext += text_end - start;

@@ -140,24 +140,38 @@ pub(super) fn open_entry(
     Ok((data_key, key))
 }
 
+/// Whether it is the token that failed, not the entry: another time it may open.
+pub(super) fn is_of_the_token(error: &Error) -> bool {
+    use ErrorKind as Kind;
+    matches!(
+        error.kind(),
+        Kind::TokenUnavailable
+            | Kind::TokenNotFound
+            | Kind::Timeout
+            | Kind::ModuleUnavailable
+            | Kind::PinRequired
+            | Kind::PinIncorrect
+            | Kind::PinLocked
+    )
+}
+
 /// Of the reasons why entries did not open, the one that the caller can do most about: a token that
 /// does not answer, then a refused ciphertext, then a key that may not be used, then one that is
 /// not there.
-fn most_telling(failures: Vec<Error>) -> Error {
-    use ErrorKind as Kind;
+pub(super) fn most_telling(failures: Vec<Error>) -> Error {
     let rank = |error: &Error| match error.kind() {
-        Kind::TokenUnavailable | Kind::TokenNotFound | Kind::Timeout | Kind::ModuleUnavailable => 0,
-        Kind::PinRequired | Kind::PinIncorrect | Kind::PinLocked => 0,
-        Kind::NotAuthentic => 1,
-        Kind::KeyNotFound => 3,
+        _ if is_of_the_token(error) => 0,
+        ErrorKind::NotAuthentic => 1,
+        ErrorKind::KeyNotFound => 3,
         _ => 2,
     };
-    let none = || Error::new(Kind::KeyNotFound, "none of the keys that this file is encrypted under may be used here");
+    let none = || {
+        Error::new(ErrorKind::KeyNotFound, "none of the keys that this file is encrypted under may be used here")
+            .with_hint("`keyward inspect` lists the KEK ids of a file")
+    };
     let chosen = failures.into_iter().min_by_key(rank).unwrap_or_else(none);
     match chosen.kind() {
-        Kind::KeyNotFound if chosen.hint().is_none() => {
-            none().with_hint("`keyward inspect` lists the KEK ids of a file")
-        }
+        ErrorKind::KeyNotFound if chosen.hint().is_none() => none(),
         _ => chosen,
     }
 }

@@ -36,14 +36,14 @@ pub enum RewrapOutcome {
     Rewrapped {
         /// How often the slots were written, counted from 1.
         generation: u32,
-        /// How many entries there are now.
+        /// How many entries are new.
         entries: usize,
     },
 }
 
 impl<'a> Rewrap<'a> {
-    /// Replaces each entry under an older version of a key that `provider` knows by one under the
-    /// current version of that key.
+    /// Replaces each entry under an older version of a key that `provider` can open by one under the
+    /// current version of that key. Entries that it cannot open stay as they are.
     #[must_use]
     pub fn new(provider: &'a dyn KeyProvider) -> Self {
         Self { provider, to: None, expected: Expected::Exactly(EncryptionContext::new()), copy: false }
@@ -90,7 +90,7 @@ impl<'a> Rewrap<'a> {
             let (core, current, prefix) = self.read(file, path)?;
             let plan = plan::plan(self.provider, self.to.as_ref(), &core, &current.half, &prefix)?;
             match self.copy {
-                true => copy(path, file, &core, &current, plan),
+                true => copy(path, file, self.provider, &core, &current, plan),
                 false => in_place::write(path, file, self.provider, &core, &current, plan),
             }
         })
@@ -111,7 +111,10 @@ impl<'a> Rewrap<'a> {
         let prefix = Prefix::read(envelope)?;
         match plan::plan(self.provider, self.to.as_ref(), &core, slots.half(), &prefix)? {
             None => Ok(None),
-            Some(plan) => DetachedSlots::from_half(slots.half().successor(plan.entries)?).map(Some),
+            Some(plan) => {
+                plan.verify(self.provider, &core)?;
+                DetachedSlots::from_half(slots.half().successor(plan.entries)?).map(Some)
+            }
         }
     }
 
@@ -136,17 +139,25 @@ impl<'a> Rewrap<'a> {
 fn copy(
     path: &Path,
     file: &mut std::fs::File,
+    provider: &dyn KeyProvider,
     core: &Core,
     current: &Current,
     plan: Option<plan::Plan>,
 ) -> Result<RewrapOutcome> {
-    let half = match plan {
-        Some(plan) => current.half.successor(plan.entries)?,
+    let half = match &plan {
+        Some(plan) => current.half.successor(plan.entries.clone())?,
         None if current.other_is_empty => return Ok(RewrapOutcome::Unchanged),
         None => current.half.clone(),
     };
     let mut area = half.encode(half_len(core.slots_len))?;
     area.resize(core.slots_len, 0);
+    let outcome = match plan {
+        None => RewrapOutcome::Unchanged,
+        Some(plan) => {
+            plan.verify(provider, core)?;
+            RewrapOutcome::Rewrapped { generation: half.generation, entries: plan.new_entries() }
+        }
+    };
     let mut target = AtomicFile::create(path, Replace::Yes)?;
     let failed = |error| Error::io(format!("cannot write a copy of '{}'", path.display()), error);
     target.write_all(core.as_bytes()).and_then(|()| target.write_all(&area)).map_err(failed)?;
@@ -157,14 +168,7 @@ fn copy(
         return Err(failed(std::io::ErrorKind::UnexpectedEof.into()));
     }
     target.commit()?;
-    Ok(outcome(&current.half, &half))
-}
-
-fn outcome(before: &slots::Half, after: &slots::Half) -> RewrapOutcome {
-    if before == after {
-        return RewrapOutcome::Unchanged;
-    }
-    RewrapOutcome::Rewrapped { generation: after.generation, entries: after.entries.len() }
+    Ok(outcome)
 }
 
 impl fmt::Debug for Rewrap<'_> {

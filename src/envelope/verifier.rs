@@ -1,6 +1,7 @@
 //! The customer's own key: no envelope, only a salted verifier that tells a wrong key before the
 //! body is read (`docs/format.md`, "SSE-C").
 
+use super::malformed;
 use crate::cipher::{hkdf_expand_sha512, random};
 use crate::error::{Error, Result};
 use crate::key::{CustomerKey, KekId, WrappedKey, WrappingAlgorithm};
@@ -21,9 +22,11 @@ pub(super) fn entry(key: &CustomerKey, core: &[u8]) -> Result<WrappedKey> {
 
 /// Checks the one entry of a file against `key`, in constant time.
 pub(super) fn check(key: &CustomerKey, entry: &WrappedKey, core: &[u8]) -> Result<()> {
+    if entry.kek_id() != NO_KEK {
+        return Err(malformed("malformed slots: the entry of a customer's key has a KEK id"));
+    }
     let expected = verifier(key, entry.parameters(), core)?;
-    let right = bool::from(entry.ciphertext().ct_eq(&expected)) && entry.kek_id() == NO_KEK;
-    if right { Ok(()) } else { Err(Error::not_authentic()) }
+    if bool::from(entry.ciphertext().ct_eq(&expected)) { Ok(()) } else { Err(Error::not_authentic()) }
 }
 
 fn verifier(key: &CustomerKey, salt: &[u8], core: &[u8]) -> Result<[u8; 32]> {

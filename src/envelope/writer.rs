@@ -34,7 +34,10 @@ pub struct Encryptor<'a> {
 enum Protection<'a> {
     /// At least one.
     Keys(Vec<(&'a dyn KeyProvider, KeyName)>),
-    Customer(&'a CustomerKey),
+    Customer {
+        key: &'a CustomerKey,
+        alone: bool,
+    },
 }
 
 impl<'a> Encryptor<'a> {
@@ -47,7 +50,7 @@ impl<'a> Encryptor<'a> {
     /// Encrypts under the customer's own key, without any provider.
     #[must_use]
     pub fn with_customer_key(key: &'a CustomerKey) -> Self {
-        Self::with(Protection::Customer(key))
+        Self::with(Protection::Customer { key, alone: true })
     }
 
     fn with(protection: Protection<'a>) -> Self {
@@ -61,11 +64,12 @@ impl<'a> Encryptor<'a> {
     }
 
     /// One more master key that can open what is encrypted; up to 16 in all. A customer's key
-    /// stands alone: with one, this changes nothing.
+    /// stands alone: together, encrypting fails with `InvalidArgument`.
     #[must_use]
     pub fn also(mut self, provider: &'a dyn KeyProvider, key: &KeyName) -> Self {
-        if let Protection::Keys(keys) = &mut self.protection {
-            keys.push((provider, key.clone()));
+        match &mut self.protection {
+            Protection::Keys(keys) => keys.push((provider, key.clone())),
+            Protection::Customer { alone, .. } => *alone = false,
         }
         self
     }
@@ -112,7 +116,7 @@ impl<'a> Encryptor<'a> {
         let slots_len = choose_slots_len(self.slots_len, needed)?;
         let core = Core::new(false, slots_len, &self.context)?;
         let half = match (half, &self.protection) {
-            (None, Protection::Customer(key)) => Half::first(&verifier::entry(key, core.as_bytes())?.into()),
+            (None, Protection::Customer { key, .. }) => Half::first(&verifier::entry(key, core.as_bytes())?.into()),
             (Some(half), _) => half,
             (None, _) => return Err(Error::new(ErrorKind::Internal, "no keys to wrap with")),
         };
@@ -130,7 +134,7 @@ impl<'a> Encryptor<'a> {
         let (data_key, keys) = self.data_key()?;
         let core = Core::new(true, self.slots_len.unwrap_or(0), &self.context)?;
         let keys = match (keys, &self.protection) {
-            (None, Protection::Customer(key)) => verifier::entry(key, core.as_bytes())?.into(),
+            (None, Protection::Customer { key, .. }) => verifier::entry(key, core.as_bytes())?.into(),
             (Some(keys), _) => keys,
             (None, _) => return Err(Error::new(ErrorKind::Internal, "no keys to wrap with")),
         };
@@ -151,7 +155,14 @@ impl<'a> Encryptor<'a> {
 
     /// A fresh data key wrapped by all; with a customer's key there is neither.
     fn data_key(&self) -> Result<(Option<DataKey>, Option<WrappedKeys>)> {
-        let Protection::Keys(keys) = &self.protection else { return Ok((None, None)) };
+        let keys = match &self.protection {
+            Protection::Keys(keys) => keys,
+            Protection::Customer { alone: true, .. } => return Ok((None, None)),
+            Protection::Customer { .. } => {
+                let message = "a customer's own key stands alone: nothing can be encrypted under a master key as well";
+                return Err(Error::new(ErrorKind::InvalidArgument, message));
+            }
+        };
         if keys.len() > WrappedKeys::MAX {
             return Err(Error::new(ErrorKind::LimitExceeded, "an envelope has at most 16 keys"));
         }
@@ -174,7 +185,7 @@ impl<'a> Encryptor<'a> {
         mut inner: W,
     ) -> Result<EncryptWriter<W>> {
         let input_key = match (&self.protection, data_key) {
-            (Protection::Customer(key), _) => key.as_data_key(),
+            (Protection::Customer { key, .. }, _) => key.as_data_key(),
             (_, Some(data_key)) => data_key,
             (_, None) => return Err(Error::new(ErrorKind::Internal, "no data key")),
         };
@@ -194,7 +205,7 @@ impl fmt::Debug for Encryptor<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let keys: Vec<_> = match &self.protection {
             Protection::Keys(keys) => keys.iter().map(|(_, name)| name.as_str()).collect(),
-            Protection::Customer(_) => vec!["customer key"],
+            Protection::Customer { .. } => vec!["customer key"],
         };
         f.debug_struct("Encryptor").field("keys", &keys).field("engine", &self.engine).finish_non_exhaustive()
     }

@@ -1,7 +1,7 @@
 //! Wrapped keys: what the provider hands out and what travels with the data
 //! (`docs/format.md`, "Wrapped key").
 
-use super::{EncryptionContext, KekId};
+use super::{DataKeyLength, EncryptionContext, KekId};
 use crate::error::{Error, ErrorKind, Result};
 use sha2::{Digest, Sha256};
 use std::fmt;
@@ -136,6 +136,18 @@ impl WrappedKey {
     #[must_use]
     pub fn ciphertext(&self) -> &[u8] {
         &self.ciphertext
+    }
+
+    /// Whether the ciphertext is as long as one of a data key of this length is. With RSA every
+    /// length gives the same.
+    pub(crate) fn has_room_for(&self, length: DataKeyLength) -> bool {
+        let expected = match self.algorithm {
+            WrappingAlgorithm::AesGcm => length.bytes() + 16,
+            WrappingAlgorithm::AesKw => length.bytes() + 32 + 8,
+            WrappingAlgorithm::RsaOaep | WrappingAlgorithm::RsaOaepSha1 => return true,
+            WrappingAlgorithm::CustomerKey => return false,
+        };
+        self.ciphertext.len() == expected
     }
 
     /// The serialized form.

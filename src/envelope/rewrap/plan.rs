@@ -2,25 +2,59 @@
 
 use crate::cipher::Engine;
 use crate::envelope::core::Core;
-use crate::envelope::open::{Prefix, open_entry};
+use crate::envelope::open::{Prefix, is_of_the_token, most_telling, open_entry};
 use crate::envelope::slots::Half;
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::{DataKey, KeyDescription, KeyName, KeyProvider, KeyRef, WrappedKey, WrappedKeys, WrappingAlgorithm};
+use subtle::ConstantTimeEq;
 
 /// New entries for a data key that was recovered and checked against the body.
 pub(super) struct Plan {
     pub(super) entries: Vec<Vec<u8>>,
-    pub(super) data_key: DataKey,
+    /// Those of them that were not there before.
+    new: Vec<WrappedKey>,
+    data_key: DataKey,
 }
 
-/// An entry under a key that the provider knows.
-struct Candidate {
+impl Plan {
+    /// How many entries are new.
+    pub(super) fn new_entries(&self) -> usize {
+        self.new.len()
+    }
+
+    /// Opens each new entry: it must give the same data key. One that may not be unwrapped here is
+    /// of the right length at least.
+    pub(super) fn verify(&self, provider: &dyn KeyProvider, core: &Core) -> Result<()> {
+        let wrong = || {
+            Error::new(ErrorKind::Internal, "the new wrapping does not give the data key back; the file is as it was")
+        };
+        for wrapped in &self.new {
+            match provider.unwrap_data_key(&WrappedKeys::from(wrapped.clone()), &core.context) {
+                Ok(data_key) if bool::from(data_key.ct_eq(&self.data_key)) => {}
+                Err(error) if matches!(error.kind(), ErrorKind::KeyNotFound | ErrorKind::Unsupported) => {
+                    if !wrapped.has_room_for(self.data_key.length()) {
+                        return Err(wrong());
+                    }
+                }
+                Err(error) if error.kind() != ErrorKind::NotAuthentic => return Err(error),
+                _ => return Err(wrong()),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// An entry that opened to the data key that the body commits to. Only such are replaced: were one
+/// replaced on its word alone, whoever can write the file could have its data key wrapped under a
+/// key that never opened it.
+struct Opened {
     index: usize,
     wrapped: WrappedKey,
     key: KeyDescription,
+    data_key: DataKey,
 }
 
-/// The new entries; `None` where all that the provider knows are current.
+/// The new entries; `None` where all that open are current.
 pub(super) fn plan(
     provider: &dyn KeyProvider,
     to: Option<&KeyName>,
@@ -28,15 +62,64 @@ pub(super) fn plan(
     half: &Half,
     prefix: &Prefix,
 ) -> Result<Option<Plan>> {
-    let known = known(provider, half)?;
-    match to {
-        None => to_current(provider, core, half, prefix, known),
-        Some(name) => to_key(provider, name, core, half, prefix, known),
+    let opened = open_all(provider, core, half, prefix)?;
+    // What each position becomes; positions that are not mentioned stay.
+    let replaced = match to {
+        None => to_current(provider, core, &opened)?,
+        Some(name) => to_key(provider, name, core, &opened)?,
+    };
+    if replaced.is_empty() {
+        return Ok(None);
     }
+    let mut entries: Vec<Vec<Vec<u8>>> = half.entries.iter().map(|entry| vec![entry.clone()]).collect();
+    let mut new = Vec::new();
+    for (index, keys) in replaced {
+        entries[index] = keys.iter().map(WrappedKey::to_bytes).collect();
+        new.extend(keys);
+    }
+    let Some(Opened { data_key, .. }) = opened.into_iter().next() else { return Ok(None) };
+    Ok(Some(Plan { entries: entries.concat(), new, data_key }))
 }
 
-fn known(provider: &dyn KeyProvider, half: &Half) -> Result<Vec<Candidate>> {
-    let mut known = Vec::new();
+type Replaced = Vec<(usize, Vec<WrappedKey>)>;
+
+/// Every entry under an older version gives way to one under the current version of its key.
+fn to_current(provider: &dyn KeyProvider, core: &Core, opened: &[Opened]) -> Result<Replaced> {
+    let mut replaced = Vec::new();
+    for one in opened {
+        let current = provider.describe_key(KeyRef::Name(&one.key.name))?;
+        if current.kek_id != one.key.kek_id {
+            replaced.push((one.index, rewrap(provider, core, opened, &one.key.name)?));
+        }
+    }
+    Ok(replaced)
+}
+
+/// All entries that open give way to one under `name`, where the first of them was.
+fn to_key(provider: &dyn KeyProvider, name: &KeyName, core: &Core, opened: &[Opened]) -> Result<Replaced> {
+    let target = provider.describe_key(KeyRef::Name(name))?;
+    if let [only] = opened
+        && only.key.kek_id == target.kek_id
+    {
+        return Ok(Vec::new());
+    }
+    let mut new = rewrap(provider, core, opened, name)?;
+    Ok(opened.iter().map(|one| (one.index, std::mem::take(&mut new))).collect())
+}
+
+/// Symmetric entries are the source where there are any: what comes through RSA may not move under
+/// a symmetric key.
+fn rewrap(provider: &dyn KeyProvider, core: &Core, opened: &[Opened], to: &KeyName) -> Result<Vec<WrappedKey>> {
+    let symmetric = opened.iter().find(|one| !one.wrapped.algorithm().is_rsa());
+    let source = symmetric.or(opened.first()).ok_or_else(Error::not_authentic)?;
+    let source = WrappedKeys::from(source.wrapped.clone());
+    Ok(provider.rewrap_data_key(&source, &core.context, to)?.into_vec())
+}
+
+/// The entries that open, at least one.
+fn open_all(provider: &dyn KeyProvider, core: &Core, half: &Half, prefix: &Prefix) -> Result<Vec<Opened>> {
+    let mut opened = Vec::new();
+    let mut failures = Vec::new();
     for (index, entry) in half.entries.iter().enumerate() {
         let Ok(wrapped) = WrappedKey::parse(entry) else { continue };
         if wrapped.algorithm() == WrappingAlgorithm::CustomerKey {
@@ -46,99 +129,14 @@ fn known(provider: &dyn KeyProvider, half: &Half) -> Result<Vec<Candidate>> {
             )
             .with_hint("re-encrypt it under another key"));
         }
-        match provider.describe_key(KeyRef::Kek(wrapped.kek_id())) {
-            Ok(key) => known.push(Candidate { index, wrapped, key }),
-            Err(error) if error.kind() == ErrorKind::KeyNotFound => {}
-            Err(error) => return Err(error),
+        let answer = provider.describe_key(KeyRef::Kek(wrapped.kek_id())).and_then(|key| {
+            let (data_key, _) = open_entry(provider, Engine::default(), core, wrapped.clone(), prefix)?;
+            Ok(Opened { index, wrapped, key, data_key })
+        });
+        match answer {
+            Ok(one) => opened.push(one),
+            Err(error) => failures.push(error),
         }
     }
-    if known.is_empty() {
-        return Err(Error::new(
-            ErrorKind::KeyNotFound,
-            "none of the keys that this file is encrypted under may be used here",
-        )
-        .with_hint("`keyward inspect` lists the KEK ids of a file"));
-    }
-    Ok(known)
-}
-
-/// Every entry under an older version gives way to one under the current version of its key.
-fn to_current(
-    provider: &dyn KeyProvider,
-    core: &Core,
-    half: &Half,
-    prefix: &Prefix,
-    known: Vec<Candidate>,
-) -> Result<Option<Plan>> {
-    let mut stale = Vec::new();
-    for candidate in &known {
-        let current = provider.describe_key(KeyRef::Name(&candidate.key.name))?;
-        if current.kek_id != candidate.key.kek_id {
-            stale.push((candidate.index, candidate.key.name.clone()));
-        }
-    }
-    if stale.is_empty() {
-        return Ok(None);
-    }
-    let (source, data_key) = first_that_opens(provider, core, prefix, &known)?;
-    let mut entries: Vec<Vec<Vec<u8>>> = half.entries.iter().map(|entry| vec![entry.clone()]).collect();
-    for (index, name) in stale {
-        let wrapped = provider.rewrap_data_key(&source, &core.context, &name)?;
-        entries[index] = wrapped.iter().map(WrappedKey::to_bytes).collect();
-    }
-    Ok(Some(Plan { entries: entries.concat(), data_key }))
-}
-
-/// All entries that open give way to one under `name`.
-fn to_key(
-    provider: &dyn KeyProvider,
-    name: &KeyName,
-    core: &Core,
-    half: &Half,
-    prefix: &Prefix,
-    known: Vec<Candidate>,
-) -> Result<Option<Plan>> {
-    let target = provider.describe_key(KeyRef::Name(name))?;
-    let (source, data_key) = first_that_opens(provider, core, prefix, &known)?;
-    // A key that is known and does not open is left alone: it is not ours to take away.
-    let opens = |candidate: &&Candidate| {
-        open_entry(provider, Engine::default(), core, candidate.wrapped.clone(), prefix).is_ok()
-    };
-    let opening: Vec<_> = known.iter().filter(opens).collect();
-    if let [only] = &opening[..]
-        && only.key.kek_id == target.kek_id
-    {
-        return Ok(None);
-    }
-    let first = opening.first().map_or(0, |candidate| candidate.index);
-    let wrapped = provider.rewrap_data_key(&source, &core.context, name)?;
-    let mut entries = Vec::new();
-    for (index, entry) in half.entries.iter().enumerate() {
-        if index == first {
-            entries.extend(wrapped.iter().map(WrappedKey::to_bytes));
-        }
-        if !opening.iter().any(|candidate| candidate.index == index) {
-            entries.push(entry.clone());
-        }
-    }
-    Ok(Some(Plan { entries, data_key }))
-}
-
-/// The first entry whose data key the body commits to. Symmetric ones are tried first: what was
-/// recovered through RSA may not move under them.
-fn first_that_opens(
-    provider: &dyn KeyProvider,
-    core: &Core,
-    prefix: &Prefix,
-    known: &[Candidate],
-) -> Result<(WrappedKeys, DataKey)> {
-    let mut refused = None;
-    let (rsa, symmetric): (Vec<_>, Vec<_>) = known.iter().partition(|candidate| candidate.wrapped.algorithm().is_rsa());
-    for candidate in symmetric.into_iter().chain(rsa) {
-        match open_entry(provider, Engine::default(), core, candidate.wrapped.clone(), prefix) {
-            Ok((data_key, _)) => return Ok((candidate.wrapped.clone().into(), data_key)),
-            Err(error) => refused = refused.or(Some(error)),
-        }
-    }
-    Err(refused.unwrap_or_else(Error::not_authentic))
+    if opened.is_empty() || failures.iter().any(is_of_the_token) { Err(most_telling(failures)) } else { Ok(opened) }
 }

@@ -1,0 +1,25 @@
+//! Every rule of `docs/format.md`, each with the envelope that breaks it.
+//!
+//! The envelopes are put together byte by byte by [`raw`], which shares no code with the library, so
+//! that each is whole and authentic but for the one rule that it breaks.
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
+mod context;
+mod core;
+mod crash;
+mod customer;
+mod detached;
+mod entries;
+mod files;
+mod fixture;
+mod flips;
+mod full_disk;
+mod halves;
+mod keyring;
+mod locking;
+mod place;
+mod properties;
+mod ranges;
+mod raw;
+mod rewrap;
+mod streams;
