@@ -78,7 +78,7 @@ fn what_is_not_understood_or_does_not_open_is_passed_over() {
 #[test]
 fn nothing_but_plants_is_not_authentic() {
     for (case, entry) in not_authentic() {
-        assert_kind(read(&envelope(&[entry.clone()]).bytes()), ErrorKind::NotAuthentic, case);
+        assert_kind(read(&envelope(std::slice::from_ref(&entry)).bytes()), ErrorKind::NotAuthentic, case);
         let bytes = envelope(&[plant(), entry]).bytes();
         assert_kind(read(&bytes), ErrorKind::NotAuthentic, format!("{case}, after a plant"));
     }

@@ -2,7 +2,6 @@
 //!
 //! The envelopes are put together byte by byte by [`raw`], which shares no code with the library, so
 //! that each is whole and authentic but for the one rule that it breaks.
-#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 mod context;
 mod core;

@@ -254,7 +254,9 @@ fn detached_slots_are_rewrapped_alone() {
 }
 
 /// A provider that rewraps into something of its own.
-struct Odd(Keyring, fn(&Keyring) -> WrappedKeys);
+struct Odd(Keyring, Answer);
+
+type Answer = fn(&Keyring) -> WrappedKeys;
 
 impl KeyProvider for Odd {
     fn describe_key(&self, key: KeyRef<'_>) -> Result<KeyDescription> {
@@ -285,7 +287,7 @@ fn wrapped(entries: &[Vec<u8>]) -> WrappedKeys {
 
 #[test]
 fn a_new_entry_that_does_not_open_to_the_data_key_undoes_the_rewrap() {
-    let cases: [(&str, fn(&Keyring) -> WrappedKeys); 4] = [
+    let cases: [(&str, Answer); 4] = [
         ("another data key", |_| wrapped(&[crate::fixture::entry_of(&[1; 32])])),
         ("another context", |_| wrapped(&[wrap("main", 2, &[], &DEK).bytes()])),
         ("one of two is wrong", |_| wrapped(&[good_entry(), crate::fixture::entry_of(&[1; 32])])),
