@@ -95,34 +95,22 @@ impl HsmProvider {
         }
     }
 
-    /// Does `work` with the current version of a key that may protect, and once more with what a
-    /// new search finds where the token refuses the handle or its permission: another host may
-    /// have rotated, disabled or destroyed the key.
+    /// Does `work` with the current version of a key that may protect.
     fn protecting<T>(&self, name: &KeyName, work: impl Fn(&Session<'_>, &MasterKey) -> Result<T>) -> Result<T> {
         self.check_named(name)?;
-        let session = self.token.session()?;
-        let attempt = |session: &Session<'_>| {
+        self.looking_twice(|session| {
             let key = self.cache.current(session, name)?;
             key.check_usable()?;
-            if key.description.state != KeyState::Active {
-                return Err(key.wrong_state("protect"));
+            match key.description.state {
+                KeyState::Active => work(session, &key),
+                _ => Err(key.wrong_state("protect")),
             }
-            work(session, &key)
-        };
-        match attempt(&session) {
-            Err(error) if is_stale(&error) => {
-                drop(session);
-                self.cache.clear();
-                attempt(&*self.fresh_session()?)
-            }
-            answer => answer,
-        }
+        })
     }
 
-    /// The same for the version that wrapped a key.
+    /// Does `work` with the version that wrapped a key.
     fn recovering<T>(&self, id: KekId, work: impl Fn(&Session<'_>, &MasterKey) -> Result<T>) -> Result<T> {
-        let session = self.token.session()?;
-        let attempt = |session: &Session<'_>| {
+        self.looking_twice(|session| {
             let key = self.cache.by_kek_id(session, id)?;
             self.check_trusted(&key)?;
             key.check_usable()?;
@@ -130,19 +118,20 @@ impl HsmProvider {
                 KeyState::Active | KeyState::Retired => work(session, &key),
                 _ => Err(key.wrong_state("recover")),
             }
-        };
-        match attempt(&session) {
+        })
+    }
+
+    /// Where the token refuses a handle or its permission, another host may have rotated, disabled
+    /// or destroyed the key: once more, with what a new search finds.
+    fn looking_twice<T>(&self, attempt: impl Fn(&Session<'_>) -> Result<T>) -> Result<T> {
+        let first = attempt(&self.token.session()?);
+        match first {
             Err(error) if is_stale(&error) => {
-                drop(session);
                 self.cache.clear();
-                attempt(&*self.fresh_session()?)
+                attempt(&self.token.session()?)
             }
             answer => answer,
         }
-    }
-
-    fn fresh_session(&self) -> Result<Box<Session<'_>>> {
-        self.token.session().map(Box::new)
     }
 
     /// Trust is the pair of token and KEK id, limited to the keys that the caller named; RSA keys

@@ -4,6 +4,7 @@
 //! Rewrapping is not revocation: whoever kept the old slots and may still use the old key can open
 //! the file.
 
+mod file_system;
 mod in_place;
 mod plan;
 
@@ -70,8 +71,9 @@ impl<'a> Rewrap<'a> {
         self
     }
 
-    /// Writes a copy of the file and renames it over, instead of changing the slots in place: where
-    /// the file system or device may damage what lies beside a write when the power fails.
+    /// Always writes a copy of the file and renames it over, instead of changing the slots in place:
+    /// for devices that may damage what lies beside a write when the power fails. On file systems
+    /// that are not known to leave it alone (network, user space, FAT) that is done anyway.
     #[must_use]
     pub fn copy(mut self, copy: bool) -> Self {
         self.copy = copy;
@@ -89,7 +91,7 @@ impl<'a> Rewrap<'a> {
         in_place::with_locked(path, !self.copy, |file| {
             let (core, current, prefix) = self.read(file, path)?;
             let plan = plan::plan(self.provider, self.to.as_ref(), &core, &current.half, &prefix)?;
-            match self.copy {
+            match self.copy || !file_system::takes_writes_in_place(file) {
                 true => copy(path, file, self.provider, &core, &current, plan),
                 false => in_place::write(path, file, self.provider, &core, &current, plan),
             }
