@@ -201,6 +201,14 @@ fn a_key_serves_its_one_algorithm() {
         let other = keyward::WrappedKey::new(algorithm, id, vec![], vec![0; ciphertext]).unwrap();
         assert_kind(hsm.unwrap_data_key(&other.into(), &context(&[])), ErrorKind::NotAuthentic);
     }
+    // The bytes are right and only the algorithm is another.
+    let (_token, hsm, key) = with_key(WrappingAlgorithm::RsaOaepSha1);
+    let (_, wrapped) = hsm.generate_data_key(&key, &context(&[]), DataKeyLength::Bytes32).unwrap();
+    let right = wrapped.into_vec().remove(0);
+    let relabelled =
+        keyward::WrappedKey::new(WrappingAlgorithm::RsaOaep, right.kek_id(), vec![], right.ciphertext()).unwrap();
+    assert_kind(hsm.unwrap_data_key(&relabelled.into(), &context(&[])), ErrorKind::NotAuthentic);
+    hsm.unwrap_data_key(&right.into(), &context(&[])).unwrap();
 }
 
 #[test]
