@@ -7,6 +7,7 @@ use std::io::{self, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use tempfile::NamedTempFile;
 
 /// Whether an output that exists is replaced.
@@ -34,8 +35,39 @@ pub struct AtomicFile {
 
 #[derive(Debug)]
 enum Output {
-    Temporary(NamedTempFile, Replace),
+    Temporary(NamedTempFile, Listed, Replace),
     Direct(File),
+}
+
+/// The temporary files of this process, for [`remove_temporaries`]: what ends a process asks nobody
+/// who holds what.
+static TEMPORARIES: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
+/// Removes the temporary files of all [`AtomicFile`]s that are not committed.
+///
+/// For a program that is about to end by a signal, when nothing is dropped any more. What is
+/// committed later fails.
+pub fn remove_temporaries() {
+    for path in TEMPORARIES.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+        let _ = std::fs::remove_file(path);
+    }
+}
+
+/// The place of a temporary file in the list; it is taken off when dropped.
+#[derive(Debug)]
+struct Listed(PathBuf);
+
+impl Listed {
+    fn new(path: &Path) -> Self {
+        TEMPORARIES.lock().unwrap_or_else(PoisonError::into_inner).push(path.to_owned());
+        Self(path.to_owned())
+    }
+}
+
+impl Drop for Listed {
+    fn drop(&mut self) {
+        TEMPORARIES.lock().unwrap_or_else(PoisonError::into_inner).retain(|path| *path != self.0);
+    }
 }
 
 impl AtomicFile {
@@ -70,14 +102,15 @@ impl AtomicFile {
             // The umask has narrowed what the file was opened with.
             temporary.as_file().set_permissions(Permissions::from_mode(mode)).map_err(failed)?;
         }
-        Ok(Self { target, shown: path.to_owned(), output: Output::Temporary(temporary, replace) })
+        let listed = Listed::new(temporary.path());
+        Ok(Self { target, shown: path.to_owned(), output: Output::Temporary(temporary, listed, replace) })
     }
 
     /// The file that is being written.
     #[must_use]
     pub fn file(&self) -> &File {
         match &self.output {
-            Output::Temporary(temporary, _) => temporary.as_file(),
+            Output::Temporary(temporary, ..) => temporary.as_file(),
             Output::Direct(file) => file,
         }
     }
@@ -91,8 +124,8 @@ impl AtomicFile {
     pub fn commit(self) -> Result<()> {
         let Self { target, shown, output } = self;
         let failed = |error| cannot_write(&shown, error);
-        let (temporary, replace) = match output {
-            Output::Temporary(temporary, replace) => (temporary, replace),
+        let (temporary, _listed, replace) = match output {
+            Output::Temporary(temporary, listed, replace) => (temporary, listed, replace),
             // Pipes and devices cannot be synced.
             Output::Direct(mut file) => return file.flush().map_err(failed),
         };

@@ -315,3 +315,31 @@ fn fifos_are_read_and_written_as_streams() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(bench.run("decrypt sealed").bytes() == plain);
 }
+
+#[test]
+fn a_signal_leaves_nothing_half_written() {
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::Stdio;
+    let bench = Bench::new();
+    bench.ok("key create k");
+    bench.write("out", "precious");
+    let before = bench.files();
+    for signal in ["INT", "TERM", "HUP"] {
+        let mut child = bench
+            .keyward(["encrypt", "--key", "k", "-o", "out", "--force"])
+            .stdin(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        // It waits for input with its temporary file open.
+        while bench.files().len() == before.len() {
+            assert!(child.try_wait().unwrap().is_none(), "it ended by itself");
+            std::thread::yield_now();
+        }
+        let pid = child.id().to_string();
+        assert!(std::process::Command::new("kill").args(["-s", signal, &pid]).status().unwrap().success());
+        let status = child.wait().unwrap();
+        assert!(status.signal().is_some(), "{signal}: {status}");
+        assert_eq!(bench.files(), before, "{signal}");
+    }
+}

@@ -20,6 +20,7 @@ mod progress;
 mod range;
 mod report;
 mod rewrap;
+mod signals;
 mod token;
 
 use crate::app::App;
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
     let status = match Cli::try_parse() {
         Ok(cli) => {
             log::start(cli.global.level());
+            signals::clean_up_on_termination();
             run(cli).unwrap_or_else(|error| report::failure(&error))
         }
         Err(error) => report::usage(&error),
