@@ -62,7 +62,7 @@ Exit status:
   0  done
   1  failed: no such key, key or output exists, input or output trouble
   2  wrong usage
-  3  refused by policy
+  3  kept for what a policy refuses
   4  not an envelope, or not authentic, or of another encryption context
   5  token or module unavailable
   6  PIN missing, wrong or locked";

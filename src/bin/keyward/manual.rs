@@ -23,13 +23,14 @@ impl Completions {
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  keyward man ~/.local/share/man/man1")]
 pub(crate) struct Man {
-    /// A directory that exists
+    /// The directory; made where it is not there
     directory: PathBuf,
 }
 
 impl Man {
     pub(crate) fn run(&self) -> keyward::Result<()> {
-        clap_mangen::generate_to(Cli::command(), &self.directory).map_err(|error| {
+        let made = std::fs::create_dir_all(&self.directory);
+        made.and_then(|()| clap_mangen::generate_to(Cli::command(), &self.directory)).map_err(|error| {
             Error::new(ErrorKind::Io, format!("cannot write manual pages into '{}'", self.directory.display()))
                 .with_source(error)
         })
