@@ -25,7 +25,8 @@ static REGISTRY: Mutex<Option<HashMap<PathBuf, Arc<Module>>>> = Mutex::new(None)
 pub struct Module {
     path: PathBuf,
     pub(super) context: Pkcs11,
-    pub(super) functions: Functions,
+    /// None where the module keeps a state for each function list.
+    pub(super) functions: Option<Functions>,
     /// Shared by every call, exclusive for writes to the token: on SoftHSM, making or destroying a
     /// token object while another thread searches fails one or the other.
     gate: RwLock<()>,
@@ -49,17 +50,14 @@ impl Module {
         if let Some(module) = registry.get(&canonical) {
             return Ok(Arc::clone(module));
         }
-        let load = || -> Result<(Pkcs11, Functions), Cause> {
-            let functions = Functions::load(&canonical)?;
-            Ok((Pkcs11::new(&canonical)?, functions))
-        };
-        let (context, functions) = load().map_err(|cause| match cause {
+        let not_a_module = |cause| match cause {
             Cause::LibraryLoading(_) => unavailable("cannot load the PKCS#11 module").with_source(cause),
             Cause::MissingSymbol(_) | Cause::NullFunctionPointer => {
                 unavailable("not a PKCS#11 module (it has no C_GetFunctionList):")
             }
             _ => unavailable("cannot start the PKCS#11 module").with_source(cause),
-        })?;
+        };
+        let context = Pkcs11::new(&canonical).map_err(not_a_module)?;
         let neighbours = Neighbours::of(&canonical);
         let quiet = neighbours.no_writer();
         match context.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)) {
@@ -68,6 +66,7 @@ impl Module {
             Err(cause) => return Err(unavailable("cannot initialize the PKCS#11 module").with_source(cause)),
         }
         drop(quiet);
+        let functions = Functions::of_initialized(&canonical).map_err(not_a_module)?;
         tracing::debug!(path = %canonical.display(), "loaded a PKCS#11 module");
         let module = Arc::new(Self { path: canonical.clone(), context, functions, gate: RwLock::new(()), neighbours });
         registry.insert(canonical, Arc::clone(&module));

@@ -6,6 +6,10 @@
 //! - `C_GetAttributeValue` for `CKA_VALUE` leaves a copy of the secret on the heap. Here, as with
 //!   `C_Decrypt`, it goes straight into the caller's buffer.
 //!
+//! Some modules give each asker a function list with a state of its own: sessions that `cryptoki`
+//! opened mean nothing to this one's. [`Functions::of_initialized`] finds out, and `Session` then
+//! makes the calls through `cryptoki` after all.
+//!
 //! Soundness rests on three things. The function pointers come from `C_GetFunctionList` of a
 //! library that [`Functions`] keeps loaded. Every pointer passed is that of a live Rust slice or
 //! structure, with its true length, for the duration of the call. The token's answer is only ever
@@ -18,7 +22,8 @@ use cryptoki::mechanism::Mechanism;
 use cryptoki::object::ObjectHandle;
 use cryptoki::session::Session;
 use cryptoki_sys::{
-    CK_ATTRIBUTE, CK_FUNCTION_LIST, CK_MECHANISM, CK_SESSION_HANDLE, CK_ULONG, CK_UNAVAILABLE_INFORMATION, CKA_VALUE,
+    CK_ATTRIBUTE, CK_FUNCTION_LIST, CK_INFO, CK_MECHANISM, CK_SESSION_HANDLE, CK_ULONG, CK_UNAVAILABLE_INFORMATION,
+    CKA_VALUE, CKR_OK,
 };
 use std::path::Path;
 
@@ -30,7 +35,18 @@ pub(super) struct Functions {
 }
 
 impl Functions {
-    pub(super) fn load(path: &Path) -> Result<Self> {
+    /// The functions of a module that `cryptoki` has initialized; none where they do not know of it,
+    /// as with p11-kit's client.
+    pub(super) fn of_initialized(path: &Path) -> Result<Option<Self>> {
+        let functions = Self::load(path)?;
+        let info = functions.list.C_GetInfo.ok_or(Error::NullFunctionPointer)?;
+        let mut answer = CK_INFO::default();
+        // SAFETY: the function fills one structure.
+        let code = unsafe { info(&raw mut answer) };
+        Ok((code == CKR_OK).then_some(functions))
+    }
+
+    fn load(path: &Path) -> Result<Self> {
         // SAFETY: loading runs the library's initializers, as for every PKCS#11 module; the
         // operator named it. `C_GetFunctionList` has the signature that PKCS#11 gives it, and a
         // list that it returns lives as long as the library, which is kept in `_library`.

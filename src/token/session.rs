@@ -3,25 +3,39 @@
 use super::fault::{fault, is_ambiguous, is_stale_handle};
 use super::module::Module;
 use super::pool::Lender;
+use super::raw::Functions;
 use crate::error::Result;
-use cryptoki::error::Error as Cause;
+use cryptoki::context::Function;
+use cryptoki::error::{Error as Cause, RvError};
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, AttributeType, ObjectHandle};
 use cryptoki::session::Session as RawSession;
+use std::cell::Cell;
 use std::mem::Discriminant;
+use zeroize::Zeroizing;
 
 /// A session that goes back to its pool when dropped. One whose call failed is closed instead: an
 /// operation may still be active on it.
 pub(crate) struct Session<'pool> {
     module: &'pool Module,
     lender: &'pool dyn Lender,
+    /// The calls that are made past `cryptoki`; none where the module does not let them.
+    functions: Option<&'pool Functions>,
     raw: Option<RawSession>,
-    failed: std::cell::Cell<bool>,
+    failed: Cell<bool>,
 }
 
 impl<'pool> Session<'pool> {
     pub(super) fn new(module: &'pool Module, lender: &'pool dyn Lender, raw: RawSession) -> Self {
-        Self { module, lender, raw: Some(raw), failed: std::cell::Cell::new(false) }
+        let functions = module.functions.as_ref();
+        Self { module, lender, functions, raw: Some(raw), failed: Cell::new(false) }
+    }
+
+    /// As with a module that does not let us make calls past `cryptoki`.
+    #[cfg(all(test, feature = "testkit"))]
+    pub(super) fn through_cryptoki(mut self) -> Self {
+        self.functions = None;
+        self
     }
 
     fn raw(&self) -> &RawSession {
@@ -145,7 +159,10 @@ impl<'pool> Session<'pool> {
         plaintext: &[u8],
         out: &mut [u8],
     ) -> Result<usize> {
-        self.read("wrap on the token", |raw| self.module.functions.encrypt(raw, mechanism, key, plaintext, out))
+        self.read("wrap on the token", |raw| match self.functions {
+            Some(functions) => functions.encrypt(raw, mechanism, key, plaintext, out),
+            None => copy(raw.encrypt(mechanism, key, plaintext)?, out, Function::Encrypt),
+        })
     }
 
     /// Decrypts in one part; the length of what is in `out`.
@@ -156,7 +173,10 @@ impl<'pool> Session<'pool> {
         ciphertext: &[u8],
         out: &mut [u8],
     ) -> Result<usize> {
-        self.read("unwrap on the token", |raw| self.module.functions.decrypt(raw, mechanism, key, ciphertext, out))
+        self.read("unwrap on the token", |raw| match self.functions {
+            Some(functions) => functions.decrypt(raw, mechanism, key, ciphertext, out),
+            None => copy(raw.decrypt(mechanism, key, ciphertext)?, out, Function::Decrypt),
+        })
     }
 
     /// Wraps a key object; the length of what is in `out`.
@@ -167,7 +187,15 @@ impl<'pool> Session<'pool> {
         key: ObjectHandle,
         out: &mut [u8],
     ) -> Result<usize> {
-        self.read("wrap on the token", |raw| self.module.functions.wrap_key(raw, mechanism, wrapping_key, key, out))
+        self.read("wrap on the token", |raw| match self.functions {
+            Some(functions) => functions.wrap_key(raw, mechanism, wrapping_key, key, out),
+            None => {
+                // `cryptoki` leaves the result as long as the token's estimate was.
+                let mut wrapped = raw.wrap_key(mechanism, wrapping_key, key)?;
+                wrapped.truncate(out.len());
+                copy(wrapped, out, Function::WrapKey)
+            }
+        })
     }
 
     /// Unwraps into an object that lives as long as this session.
@@ -183,8 +211,22 @@ impl<'pool> Session<'pool> {
 
     /// Reads `CKA_VALUE`; the length of what is in `out`.
     pub(crate) fn read_value(&self, object: ObjectHandle, out: &mut [u8]) -> Result<usize> {
-        self.read("read an object's value", |raw| self.module.functions.read_value(raw, object, out))
+        self.read("read an object's value", |raw| match self.functions {
+            Some(functions) => functions.read_value(raw, object, out),
+            None => match raw.get_attributes(object, &[AttributeType::Value])?.pop() {
+                Some(Attribute::Value(value)) => copy(value, out, Function::GetAttributeValue),
+                _ => Err(Cause::Pkcs11(RvError::AttributeSensitive, Function::GetAttributeValue)),
+            },
+        })
     }
+}
+
+/// Moves an answer of `cryptoki` to where it belongs, and wipes it.
+fn copy(answer: Vec<u8>, out: &mut [u8], function: Function) -> Result<usize, Cause> {
+    let answer = Zeroizing::new(answer);
+    let room = out.get_mut(..answer.len()).ok_or(Cause::Pkcs11(RvError::BufferTooSmall, function))?;
+    room.copy_from_slice(&answer);
+    Ok(answer.len())
 }
 
 impl Drop for Session<'_> {

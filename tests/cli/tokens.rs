@@ -39,12 +39,17 @@ fn a_library_that_is_no_module() {
     bench.refuses(&format!("--token pkcs11:token=bench?module-path={libm} key list"), 5, &[&message]);
 }
 
-#[test]
-fn a_module_without_any_token_is_down_not_wrong() {
+/// The client module of p11-kit, through which another process's module is used.
+fn p11_kit_client() -> &'static str {
     let usual =
         ["/usr/lib/x86_64-linux-gnu/pkcs11/p11-kit-client.so", "/usr/lib/aarch64-linux-gnu/pkcs11/p11-kit-client.so"];
     let client = usual.into_iter().find(|path| Path::new(path).exists());
-    let client = client.expect("p11-kit's client is not installed: apt install p11-kit-modules");
+    client.expect("p11-kit's client is not installed: apt install p11-kit p11-kit-modules")
+}
+
+#[test]
+fn a_module_without_any_token_is_down_not_wrong() {
+    let client = p11_kit_client();
     let bench = Bench::new();
     let line = format!("--token pkcs11:token=bench?module-path={client} key list");
     let mut command = bench.keyward(line.split(' '));
@@ -52,6 +57,49 @@ fn a_module_without_any_token_is_down_not_wrong() {
     let message = format!("keyward: error: the module '{client}' shows no token at all");
     Done::of(&line, command.output().unwrap())
         .is(5, &[&message, "keyward: hint: is the HSM, or the server that the module connects to, up and configured?"]);
+}
+
+#[test]
+fn a_token_behind_a_p11_kit_server() {
+    let client = p11_kit_client();
+    let bench = Bench::new();
+    bench.write("plain", "hello");
+    let socket = bench.path("socket");
+    let mut server = bench
+        .command("p11-kit")
+        .args(["server", "--foreground", "--provider", &bench.module.display().to_string(), "--name"])
+        .arg(&socket)
+        .arg("pkcs11:token=bench")
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .expect("p11-kit is not installed: apt install p11-kit p11-kit-modules");
+    while !socket.exists() {
+        assert!(server.try_wait().unwrap().is_none(), "the server ended by itself");
+        std::thread::yield_now();
+    }
+    let through = |line: &str| {
+        let (_, query) = bench.uri.split_once('?').unwrap();
+        let pin = query.split('&').find(|part| part.starts_with("pin-source")).unwrap();
+        let mut command = bench.keyward(line.split(' '));
+        command.env("KEYWARD_TOKEN", format!("pkcs11:token=bench?module-path={client}&{pin}"));
+        command.env("P11_KIT_SERVER_ADDRESS", format!("unix:path={}", socket.display()));
+        Done::of(line, command.output().unwrap())
+    };
+    // The server lets no AES through.
+    through("key create k").is(
+        1,
+        &[
+            "keyward: error: token 'bench' cannot do aes-gcm or aes-kw",
+            "keyward: hint: `keyward token info` shows what it can do",
+        ],
+    );
+    through("key create r --algorithm rsa-oaep-sha1").ok();
+    through("encrypt --key r --context a=b plain -o sealed").ok();
+    through("key rotate r").ok();
+    through("rewrap --from-key r sealed").ok();
+    assert_eq!(through("decrypt --key r --context a=b sealed").ok(), "hello");
+    server.kill().unwrap();
+    server.wait().unwrap();
 }
 
 #[test]
@@ -256,9 +304,8 @@ fn help_completions_and_manual_pages() {
     assert!(bench.ok("completions bash").contains("complete -F _keyward"));
     bench.ok("man .");
     assert!(String::from_utf8(bench.read("keyward-key-create.1")).unwrap().contains("keyward"));
-    bench
-        .run("man none")
-        .is(1, &["keyward: error: cannot write manual pages into 'none': No such file or directory (os error 2)"]);
+    bench.ok("man made/for-it");
+    assert_eq!(bench.read("made/for-it/keyward.1"), bench.read("keyward.1"));
 }
 
 #[test]
