@@ -265,3 +265,51 @@ impl KeyProvider for PublicKeyProvider {
         Err(Self::cannot_recover())
     }
 }
+
+#[cfg(all(test, feature = "aws-lc-rs"))]
+mod tests {
+    use super::*;
+    use aws_lc_rs::encoding::AsDer;
+    use aws_lc_rs::rsa::{
+        KeySize, OAEP_SHA1_MGF1SHA1, OAEP_SHA256_MGF1SHA256, OaepPrivateDecryptingKey, PrivateDecryptingKey,
+    };
+
+    /// A key of another implementation, and its public half as ours.
+    fn pair(size: KeySize, algorithm: WrappingAlgorithm) -> (OaepPrivateDecryptingKey, PublicKey) {
+        let private = PrivateDecryptingKey::generate(size).unwrap();
+        let der = private.public_key().as_der().unwrap();
+        let key = RsaPublicKey::from_public_key_der(der.as_ref()).unwrap();
+        let (name, id) = ("a".parse().unwrap(), KekId::from_bytes([7; 16]));
+        let public = PublicKey::from_rsa(name, KeyVersion::FIRST, id, algorithm, key).unwrap();
+        (OaepPrivateDecryptingKey::new(private).unwrap(), public)
+    }
+
+    #[test]
+    fn another_implementation_opens_what_is_wrapped_here() {
+        let context = EncryptionContext::from_pairs([("a", "1")]).unwrap();
+        for (algorithm, oaep) in [
+            (WrappingAlgorithm::RsaOaep, &OAEP_SHA256_MGF1SHA256),
+            (WrappingAlgorithm::RsaOaepSha1, &OAEP_SHA1_MGF1SHA1),
+        ] {
+            let (private, public) = pair(KeySize::Rsa3072, algorithm);
+            let public = PublicKey::parse(&public.to_text().unwrap()).unwrap();
+            for len in [16, 32] {
+                let data_key = DataKey::from_slice(&vec![9; len]).unwrap();
+                let wrapped = public.wrap(&data_key, &context).unwrap();
+                let mut out = vec![0; private.min_output_size()];
+                let opened = private.decrypt(oaep, wrapped.ciphertext(), &mut out, None).unwrap();
+                let bound = binding_digest(algorithm, public.kek_id(), &context);
+                assert_eq!(*opened, [&vec![9; len][..], &bound].concat(), "{algorithm}, {len}");
+            }
+        }
+    }
+
+    #[test]
+    fn short_moduli_are_not_wrapped_under() {
+        let (_, public) = pair(KeySize::Rsa2048, WrappingAlgorithm::RsaOaep);
+        let data_key = DataKey::from_slice(&[9; 32]).unwrap();
+        let error = public.wrap(&data_key, &EncryptionContext::new()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        assert!(error.to_string().contains("2048"), "{error}");
+    }
+}
