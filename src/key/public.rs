@@ -266,7 +266,8 @@ impl KeyProvider for PublicKeyProvider {
     }
 }
 
-#[cfg(all(test, feature = "aws-lc-rs"))]
+#[cfg(test)]
+#[cfg(feature = "aws-lc-rs")]
 mod tests {
     use super::*;
     use aws_lc_rs::encoding::AsDer;
