@@ -178,11 +178,10 @@ fn a_directory_that_cannot_be_written() {
         bench.refuses("encrypt --key k plain -o locked/out", 1, &[message]);
         return;
     }
-    // Root may write anywhere but on a file system that nobody may write.
-    fs::remove_file(bench.path("locked/probe")).unwrap();
-    let mut command = bench.command("unshare");
-    command.args(["--mount", "sh", "-c", "mount -t tmpfs -o ro none locked && exec \"$@\"", "sh", KEYWARD]);
-    command.args(["encrypt", "--key", "k", "plain", "-o", "locked/out"]).env("KEYWARD_TOKEN", &bench.uri);
-    let message = "keyward: error: cannot write 'locked/out': Read-only file system (os error 30)";
-    Done::of("encrypt to a read-only file system", command.output().unwrap()).is(1, &[message]);
+    // Root may write anywhere but where nobody may. Whether that is for want of permission or because
+    // it is mounted read-only differs from machine to machine.
+    let done = bench.run("encrypt --key k plain -o /sys/out");
+    assert_eq!(done.status, 1);
+    assert!(done.stderr.starts_with("keyward: error: cannot write '/sys/out': "), "{}", done.stderr);
+    assert_eq!(done.stderr.lines().count(), 1, "{}", done.stderr);
 }
