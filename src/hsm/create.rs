@@ -1,16 +1,17 @@
 //! Making a key version so that many may do it at once and one wins.
 //!
 //! PKCS#11 has no unique labels and no locks, so creation is a protocol. A new key is *pending*: it
-//! may do nothing, and its record has no canary. Only then does its maker look who else is there:
+//! may do nothing, its record has no canary, and so nobody uses it. Only then does its maker look who
+//! else is there:
 //!
-//! - somebody whose key is enabled has won: destroy one's own;
+//! - somebody whose key is finished has won: destroy one's own;
 //! - somebody pending with a lower `CKA_ID`: destroy one's own and wait until the other is done;
-//! - somebody pending with a higher `CKA_ID`: wait until it is gone, or enabled after all, because
+//! - somebody pending with a higher `CKA_ID`: wait until it is gone, or finished after all, because
 //!   it may have looked before one's own key was there;
 //! - nobody: enable one's own, prove it with a canary, finish the record.
 //!
 //! A pending key whose maker died is destroyed by the next who waited long enough. Should that maker
-//! live after all, its key can no longer be enabled, and it loses.
+//! live after all, its key is gone, and it loses.
 
 use super::lookup;
 use super::object::{KeyClass, MasterKey};

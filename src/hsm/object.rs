@@ -107,7 +107,7 @@ impl MasterKey {
         Some(Self { handle, description, class, public })
     }
 
-    /// Whether the key was enabled ever: a pending one may do nothing and has no finished record.
+    /// Whether the key is still being made: its record is not finished.
     pub(super) fn is_pending(&self) -> bool {
         self.description.state == KeyState::Pending
     }
@@ -183,10 +183,14 @@ impl Usage {
     }
 
     fn state(&self, algorithm: WrappingAlgorithm, record: Option<&Record>) -> KeyState {
+        // Until its record is finished a key is its maker's alone, whatever it may do already: the
+        // maker destroys it where the proof fails, and nobody must have used it by then.
+        if record.is_some_and(|record| record.canary.is_none()) {
+            return KeyState::Pending;
+        }
         match self.allows(algorithm) {
             (true, true) => KeyState::Active,
             (false, true) => KeyState::Retired,
-            (false, false) if record.is_some_and(|record| record.canary.is_none()) => KeyState::Pending,
             _ => KeyState::Disabled,
         }
     }

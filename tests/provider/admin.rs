@@ -216,17 +216,14 @@ fn many_threads_creating_one_name_make_one_key() {
     assert_eq!(hsm.list_keys().unwrap(), [won.into_iter().next().unwrap().unwrap()]);
 }
 
-#[test]
-fn the_leftovers_of_a_dead_maker_do_not_stand_in_the_way() {
-    // A pending key: allowed nothing, a record without a canary. Its maker is gone.
+/// What a maker that died leaves behind: a key, and a record without a canary.
+fn leftovers(usage: &[Attribute]) {
     let token = SoftToken::new();
     let hsm = token.provider();
     let session = raw::logged_in(&token);
-    raw::generate(&session, "a:1", &[0; 16], &[Attribute::Encrypt(false), Attribute::Decrypt(false)]);
-    let record = format!(
-        "keyward-key-record 1\nkek-id {}\nalgorithm aes-gcm\nprovenance generated\ncreated 1\n",
-        "0".repeat(32)
-    );
+    raw::generate(&session, "a:1", &[0; 16], usage);
+    let kek_id = "0".repeat(32);
+    let record = format!("keyward-key-record 1\nkek-id {kek_id}\nalgorithm aes-gcm\nprovenance generated\ncreated 1\n");
     session
         .create_object(&[
             Attribute::Class(ObjectClass::DATA),
@@ -237,9 +234,22 @@ fn the_leftovers_of_a_dead_maker_do_not_stand_in_the_way() {
             Attribute::Value(record.into_bytes()),
         ])
         .unwrap();
-    assert_eq!(hsm.list_keys().unwrap()[0].state, KeyState::Pending);
-    assert_kind(hsm.describe_key(KeyRef::Name(&name("a"))), ErrorKind::KeyNotFound);
-    // It has the lowest id there is, so it is waited for, and then it is out of patience's way.
+    // Nobody uses it, so that nothing is lost with it.
+    let listed = hsm.list_keys().unwrap();
+    assert_eq!((listed.len(), listed[0].state), (1, KeyState::Pending));
+    let answer = hsm.generate_data_key(&name("a"), &context(&[]), DataKeyLength::Bytes32);
+    assert_kind(answer.map(drop), ErrorKind::KeyNotFound);
+    // It has the lowest id there is, so it is waited for, and destroyed when its maker does not come.
     let made = hsm.create_key(&name("a"), AlgorithmChoice::Auto).unwrap();
     assert_eq!(hsm.list_keys().unwrap(), [made]);
+}
+
+#[test]
+fn the_leftovers_of_a_dead_maker_do_not_stand_in_the_way() {
+    leftovers(&[Attribute::Encrypt(false), Attribute::Decrypt(false)]);
+}
+
+#[test]
+fn a_key_that_was_enabled_and_not_proven_is_a_leftover_too() {
+    leftovers(&[]);
 }
