@@ -3,24 +3,39 @@
 //! This is the only place that knows `cryptoki`. What is above uses the few types and calls that
 //! are passed on here.
 
+mod attributes;
+mod connect;
 mod fault;
+mod gate;
+mod handle;
+mod info;
+mod mechanism;
 mod module;
 mod neighbours;
+mod observe;
+mod options;
+mod outage;
 mod pin;
 mod pool;
+mod quirks;
 mod raw;
 mod session;
 mod uri;
 #[cfg(all(test, feature = "testkit"))]
 mod vectors;
+mod workers;
 
-pub use module::{Capabilities, Module, TokenInfo};
+pub use info::{Capabilities, TokenInfo};
+pub use module::Module;
+pub use options::TokenOptions;
 pub use pin::Pin;
-pub use pool::{Token, TokenOptions};
+pub use pool::Token;
+pub use quirks::Quirks;
 pub use uri::TokenUri;
 
-pub(crate) use cryptoki::mechanism::aead::GcmParams;
-pub(crate) use cryptoki::mechanism::rsa::{PkcsMgfType, PkcsOaepParams, PkcsOaepSource};
-pub(crate) use cryptoki::mechanism::{Mechanism, MechanismType};
+pub(crate) use attributes::Attributes;
 pub(crate) use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
-pub(crate) use session::{Attributes, Session};
+pub(crate) use fault::Trouble;
+pub(crate) use mechanism::{Mechanism, OaepHash};
+pub(crate) use pool::Repeat;
+pub(crate) use session::Session;

@@ -5,27 +5,30 @@ use super::record::Record;
 use super::{HsmProvider, adopt, create, lookup, template};
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::{
-    Adoption, AlgorithmChoice, KeyAdmin, KeyDescription, KeyName, KeyProvider, KeyRef, KeyState, KeyVersion, PublicKey,
+    Adoption, AlgorithmChoice, KeyAdmin, KeyDescription, KeyName, KeyRef, KeyState, KeyVersion, PublicKey,
     WrappingAlgorithm,
 };
-use crate::token::{Attribute, Session};
+use crate::token::{Repeat, Session};
 
+// What changes keys is never repeated by itself: where the token goes away meanwhile it may be done or
+// not, and whoever asked for it looks.
 impl KeyAdmin for HsmProvider {
     fn create_key(&self, name: &KeyName, algorithm: AlgorithmChoice) -> Result<KeyDescription> {
         let algorithm = self.choose(algorithm)?;
-        let session = self.token.session()?;
-        if let Some(key) = lookup::versions(&session, name)?.into_iter().find(|key| !key.is_pending()) {
-            return Err(Error::new(ErrorKind::KeyExists, format!("key '{}' exists already", key.description.label()))
-                .with_hint("`keyward key rotate` makes the next version"));
-        }
-        let key = create::create(&session, name, KeyVersion::FIRST, algorithm)?;
-        self.cache.clear();
-        Ok(key.description)
+        self.changing(|session| {
+            if let Some(key) = lookup::versions(session, name)?.into_iter().find(|key| !key.is_pending()) {
+                let message = format!("key '{}' exists already", key.description.label());
+                return Err(
+                    Error::new(ErrorKind::KeyExists, message).with_hint("`keyward key rotate` makes the next version")
+                );
+            }
+            Ok(create::create(session, name, KeyVersion::FIRST, algorithm)?.description)
+        })
     }
 
     fn list_keys(&self) -> Result<Vec<KeyDescription>> {
-        let session = self.token.session()?;
-        let mut keys: Vec<_> = lookup::all(&session)?.into_iter().map(|key| key.description).collect();
+        let keys = self.token.run(Repeat::Once, lookup::all)?;
+        let mut keys: Vec<_> = keys.into_iter().map(|key| key.description).collect();
         for index in 1..keys.len() {
             if keys[index - 1].label() == keys[index].label() {
                 let problem = |id| format!("another key has the same name and version: KEK id {id}");
@@ -39,24 +42,23 @@ impl KeyAdmin for HsmProvider {
 
     fn rotate_key(&self, name: &KeyName) -> Result<KeyDescription> {
         self.check_named(name)?;
-        let session = self.token.session()?;
-        let versions = lookup::versions(&session, name)?;
-        let newest = versions.iter().rev().find(|key| !key.is_pending());
-        let newest = newest.ok_or_else(|| Error::key_not_found(KeyRef::Name(name)))?;
-        let next =
-            newest.description.version.next().ok_or_else(|| {
+        self.changing(|session| {
+            let versions = lookup::versions(session, name)?;
+            let newest = versions.iter().rev().find(|key| !key.is_pending());
+            let newest = newest.ok_or_else(|| Error::key_not_found(KeyRef::Name(name)))?;
+            let next = newest.description.version.next().ok_or_else(|| {
                 Error::new(ErrorKind::LimitExceeded, format!("key '{name}' has had its last version"))
             })?;
-        let key = create::create(&session, name, next, newest.description.algorithm)?;
-        // From here on the new version is the current one, whatever becomes of the rest. An older
-        // one that stays active, because this process dies, is retired by the next rotation.
-        for old in &versions {
-            if old.description.state == KeyState::Active {
-                set_state(&session, old, KeyState::Retired)?;
+            let key = create::create(session, name, next, newest.description.algorithm)?;
+            // From here on the new version is the current one, whatever becomes of the rest. An older
+            // one that stays active, because this process dies, is retired by the next rotation.
+            for old in &versions {
+                if old.description.state == KeyState::Active {
+                    set_state(session, old, KeyState::Retired)?;
+                }
             }
-        }
-        self.cache.clear();
-        Ok(key.description)
+            Ok(key.description)
+        })
     }
 
     fn disable_key(&self, name: &KeyName, version: KeyVersion) -> Result<KeyDescription> {
@@ -69,34 +71,30 @@ impl KeyAdmin for HsmProvider {
 
     fn destroy_key(&self, name: &KeyName, version: KeyVersion) -> Result<()> {
         self.check_named(name)?;
-        let session = self.token.session()?;
-        let key = lookup::exactly_one(name, version, lookup::versions(&session, name)?)?;
-        session.destroy_object(key.handle)?;
-        Record::destroy(&session, key.description.kek_id, &key.description.label())?;
-        self.cache.clear();
-        // The search proves it, by label and by id.
-        let gone = lookup::versions(&session, name)?.iter().all(|key| key.description.version != version);
-        match self.describe_key(KeyRef::Kek(key.description.kek_id)) {
-            Err(error) if gone && error.kind() == ErrorKind::KeyNotFound => Ok(()),
-            Err(error) if error.kind() != ErrorKind::KeyNotFound => Err(error),
-            _ => Err(Error::new(
-                ErrorKind::TokenUnavailable,
-                format!("the token still shows key '{name}:{version}' after destroying it"),
-            )),
-        }
+        self.changing(|session| {
+            let key = lookup::exactly_one(name, version, lookup::versions(session, name)?)?;
+            session.destroy_object(key.handle)?;
+            Record::destroy(session, key.description.kek_id, &key.description.label())?;
+            // The search proves it, by label and by id.
+            let gone = lookup::versions(session, name)?.iter().all(|key| key.description.version != version);
+            match lookup::by_kek_id(session, key.description.kek_id) {
+                Err(error) if gone && error.kind() == ErrorKind::KeyNotFound => Ok(()),
+                Err(error) if error.kind() != ErrorKind::KeyNotFound => Err(error),
+                _ => Err(Error::new(
+                    ErrorKind::TokenUnavailable,
+                    format!("the token still shows key '{name}:{version}' after destroying it"),
+                )),
+            }
+        })
     }
 
     fn adopt_key(&self, label: &str) -> Result<Adoption> {
-        let session = self.token.session()?;
-        let adoption = adopt::adopt(&session, label)?;
-        self.cache.clear();
-        Ok(adoption)
+        self.changing(|session| adopt::adopt(session, label))
     }
 
     fn public_key(&self, name: &KeyName) -> Result<PublicKey> {
         self.check_named(name)?;
-        let session = self.token.session()?;
-        let key = self.cache.current(&session, name)?;
+        let key = self.token.run(Repeat::Once, |session| self.cache.current(session, name))?;
         key.check_usable()?;
         key.public.clone().ok_or_else(|| {
             Error::new(
@@ -127,25 +125,31 @@ impl HsmProvider {
 
     fn change(&self, name: &KeyName, version: KeyVersion, state: impl Fn(bool) -> KeyState) -> Result<KeyDescription> {
         self.check_named(name)?;
-        let session = self.token.session()?;
-        let versions = lookup::versions(&session, name)?;
-        let newest = versions.iter().rev().find(|key| !key.is_pending()).map(|key| key.description.version);
-        let key = lookup::exactly_one(name, version, versions)?;
-        let wanted = state(newest == Some(version));
-        set_state(&session, &key, wanted)?;
+        self.changing(|session| {
+            let versions = lookup::versions(session, name)?;
+            let newest = versions.iter().rev().find(|key| !key.is_pending()).map(|key| key.description.version);
+            let key = lookup::exactly_one(name, version, versions)?;
+            let wanted = state(newest == Some(version));
+            set_state(session, &key, wanted)?;
+            let now = lookup::exactly_one(name, version, lookup::versions(session, name)?)?.description;
+            if now.state != wanted {
+                return Err(Error::new(
+                    ErrorKind::Unsupported,
+                    format!("the token does not change what key '{}' may do: it is still {}", now.label(), now.state),
+                ));
+            }
+            Ok(now)
+        })
+    }
+
+    /// Does what changes keys, and forgets what is known of them, however it ends.
+    fn changing<T>(&self, work: impl Fn(&Session<'_>) -> Result<T>) -> Result<T> {
+        let answer = self.token.run(Repeat::Never, work);
         self.cache.clear();
-        let now = lookup::exactly_one(name, version, lookup::versions(&session, name)?)?.description;
-        if now.state != wanted {
-            return Err(Error::new(
-                ErrorKind::Unsupported,
-                format!("the token does not change what key '{}' may do: it is still {}", now.label(), now.state),
-            ));
-        }
-        Ok(now)
+        answer
     }
 }
 
 fn set_state(session: &Session<'_>, key: &MasterKey, state: KeyState) -> Result<()> {
-    let usage: Vec<Attribute> = template::usage(key.description.algorithm, state);
-    session.set_attributes(key.handle, &usage)
+    session.set_attributes(key.handle, template::usage(key.description.algorithm, state))
 }

@@ -1,6 +1,6 @@
 //! Taking over a key that another tool made.
 
-use super::create::prove;
+use super::canary::prove;
 use super::lookup;
 use super::object::{KeyClass, MasterKey, attributes_of, history_warnings, parse_label};
 use super::record::Record;
@@ -107,7 +107,7 @@ fn narrow(
     surplus.extend([(Attribute::Sign as fn(bool) -> Attribute, "CKA_SIGN"), (Attribute::Derive, "CKA_DERIVE")]);
     let mut changes = Vec::new();
     for (of, name) in surplus.into_iter().filter(|(of, _)| flag(*of)) {
-        match session.set_attributes(handle, &[of(false)]) {
+        match session.set_attributes(handle, vec![of(false)]) {
             Ok(()) => changes.push(format!("{name} was true and is false now")),
             Err(error) => warnings.push(format!("{name} is true and the token keeps it so: {error}")),
         }

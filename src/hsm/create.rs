@@ -13,18 +13,16 @@
 //! A pending key whose maker died is destroyed by the next who waited long enough. Should that maker
 //! live after all, its key is gone, and it loses.
 
+use super::canary::prove;
 use super::lookup;
 use super::object::{KeyClass, MasterKey};
-use super::record::{Record, canary_context, no_data_objects};
-use super::{template, wrap};
+use super::record::{Record, no_data_objects};
+use super::template;
 use crate::error::{Error, ErrorKind, Result};
-use crate::key::{
-    DataKey, DataKeyLength, KekId, KeyName, KeyState, KeyVersion, Provenance, WrappedKey, WrappingAlgorithm,
-};
+use crate::key::{KekId, KeyName, KeyState, KeyVersion, Provenance, WrappingAlgorithm};
 use crate::token::{Attribute, Session};
 use std::thread;
 use std::time::{Duration, Instant};
-use subtle::ConstantTimeEq;
 
 /// How long a pending key of somebody else is waited for before it is held to be abandoned.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -83,12 +81,12 @@ fn generate(session: &Session<'_>, label: &str, algorithm: WrappingAlgorithm) ->
     // always known as such.
     write_record(session, &record, label)?;
     let made = match class {
-        KeyClass::Aes => session.generate_key(&template::generate(class), &template::new_key(class, label, id)),
+        KeyClass::Aes => session.generate_key(template::generate(class), template::new_key(class, label, id)),
         KeyClass::Rsa => session
             .generate_key_pair(
-                &template::generate(class),
-                &template::new_public_key(),
-                &template::new_key(class, label, id),
+                template::generate(class),
+                template::new_public_key(),
+                template::new_key(class, label, id),
             )
             .map(|(public, private)| {
                 session.destroy_session_object(public);
@@ -162,7 +160,7 @@ fn compete(session: &Session<'_>, name: &KeyName, version: KeyVersion, mine: &Ma
 fn enable_and_prove(session: &Session<'_>, mine: &MasterKey, label: &str) -> Result<MasterKey> {
     let algorithm = mine.description.algorithm;
     // Where the waiting of another ended first, this fails: the object is gone.
-    session.set_attributes(mine.handle, &template::usage(algorithm, KeyState::Active))?;
+    session.set_attributes(mine.handle, template::usage(algorithm, KeyState::Active))?;
     let canary = prove(session, mine)?;
     let mut record = Record::new(mine.description.kek_id, algorithm, mine.description.provenance);
     record.canary = Some(canary);
@@ -171,33 +169,6 @@ fn enable_and_prove(session: &Session<'_>, mine: &MasterKey, label: &str) -> Res
         .ok_or_else(|| Error::new(ErrorKind::TokenUnavailable, format!("the new key '{label}' is gone")))?;
     key.check_usable()?;
     Ok(key)
-}
-
-/// Wraps a canary and unwraps it again.
-pub(super) fn prove(session: &Session<'_>, key: &MasterKey) -> Result<WrappedKey> {
-    let label = key.description.label();
-    let context = canary_context()?;
-    let proof = || -> Result<Option<WrappedKey>> {
-        let canary = DataKey::try_fill(DataKeyLength::Bytes32, |bytes| session.random(bytes))?;
-        let wrapped = wrap::wrap(session, key, &canary, &context)?;
-        let same = wrap::unwrap(session, key, &wrapped, &context)?.ct_eq(&canary);
-        Ok(bool::from(same).then_some(wrapped))
-    };
-    let failed = || {
-        Error::new(
-            ErrorKind::Unsupported,
-            format!("key '{label}' does not recover what it wrapped with {}", key.description.algorithm),
-        )
-        .with_hint("the token does not do this algorithm as the standard says; choose another with --algorithm")
-    };
-    match proof() {
-        Ok(Some(wrapped)) => Ok(wrapped),
-        Ok(None) => Err(failed()),
-        Err(error) if matches!(error.kind(), ErrorKind::NotAuthentic | ErrorKind::Unsupported) => {
-            Err(failed().with_source(error))
-        }
-        Err(error) => Err(error),
-    }
 }
 
 fn claimants(session: &Session<'_>, name: &KeyName, version: KeyVersion) -> Result<Vec<MasterKey>> {

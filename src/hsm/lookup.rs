@@ -1,11 +1,12 @@
 //! Finding master keys on the token, and remembering them for a while.
 
 use super::FoundKey;
+use super::canary;
 use super::object::{KeyClass, MasterKey, attributes_of, parse_label};
 use super::record::Record;
 use super::template;
 use crate::error::{Error, ErrorKind, Result};
-use crate::key::{KekId, KeyName, KeyRef, KeyState, KeyVersion};
+use crate::key::{KekId, KeyDescription, KeyName, KeyRef, KeyState, KeyVersion, PublicKey};
 use crate::token::{Attribute, AttributeType, ObjectHandle, Session};
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -15,45 +16,95 @@ use std::time::{Duration, Instant};
 /// How long a key is used before it is looked up again, so that rotation on another host is noticed.
 const LIFETIME: Duration = Duration::from_secs(60);
 
-/// The keys that were found lately.
+/// The keys that were found lately. Handles are used within the generation of sessions that found
+/// them, and no other: after it the same number may be another object.
 #[derive(Debug, Default)]
 pub(super) struct Cache(Mutex<Found>);
 
 #[derive(Debug, Default)]
 struct Found {
+    generation: u64,
     current: HashMap<KeyName, (Instant, FoundKey)>,
     by_id: HashMap<KekId, (Instant, FoundKey)>,
+    known: HashMap<KekId, Known>,
+}
+
+/// What is known of a key across generations.
+#[derive(Clone, Debug, Default)]
+struct Known {
+    /// The generation in which it recovered its canary.
+    proven: Option<u64>,
+    public: Option<PublicKey>,
 }
 
 impl Cache {
     /// The current version of a key: the highest.
     pub(super) fn current(&self, session: &Session<'_>, name: &KeyName) -> Result<FoundKey> {
-        if let Some(key) = fresh(&self.lock().current, name) {
+        let found = fresh(&self.within(session).current, name);
+        session.cache_was_asked(found.is_some());
+        if let Some(key) = found {
             return Ok(key);
         }
         let key = Arc::new(current(session, name)?);
         // What may not be used is looked at again each time: it may be allowed any moment.
         if key.description.state == KeyState::Active && key.check_usable().is_ok() {
-            self.lock().current.insert(name.clone(), (Instant::now(), Arc::clone(&key)));
+            self.check_identity(session, &key)?;
+            self.within(session).current.insert(name.clone(), (Instant::now(), Arc::clone(&key)));
         }
         Ok(key)
     }
 
     /// The one key with this id.
     pub(super) fn by_kek_id(&self, session: &Session<'_>, id: KekId) -> Result<FoundKey> {
-        if let Some(key) = fresh(&self.lock().by_id, &id) {
+        let found = fresh(&self.within(session).by_id, &id);
+        session.cache_was_asked(found.is_some());
+        if let Some(key) = found {
             return Ok(key);
         }
         let key = Arc::new(by_kek_id(session, id)?);
         if matches!(key.description.state, KeyState::Active | KeyState::Retired) && key.check_usable().is_ok() {
-            self.lock().by_id.insert(id, (Instant::now(), Arc::clone(&key)));
+            self.within(session).by_id.insert(id, (Instant::now(), Arc::clone(&key)));
         }
         Ok(key)
     }
 
-    /// Forgets all.
+    /// Forgets what was found, and what was proven of it.
     pub(super) fn clear(&self) {
-        *self.lock() = Found::default();
+        let mut found = self.lock();
+        found.current.clear();
+        found.by_id.clear();
+        found.known.values_mut().for_each(|known| known.proven = None);
+    }
+
+    /// Before a key protects anything: whether it is the one that it was. Recovering needs no such
+    /// question, it authenticates itself.
+    fn check_identity(&self, session: &Session<'_>, key: &MasterKey) -> Result<()> {
+        let KeyDescription { kek_id, .. } = key.description;
+        let known = self.within(session).known.get(&kek_id).cloned().unwrap_or_default();
+        if known.public.is_some() && known.public != key.public {
+            return Err(Error::new(
+                ErrorKind::KeyAttributes,
+                format!("key '{}' is not the key that it was: its modulus is another", key.description.label()),
+            ));
+        }
+        if known.proven == Some(session.generation()) {
+            return Ok(());
+        }
+        canary::verify(session, key)?;
+        let known = Known { proven: Some(session.generation()), public: key.public.clone() };
+        self.within(session).known.insert(kek_id, known);
+        Ok(())
+    }
+
+    /// What was found in the session's generation.
+    fn within(&self, session: &Session<'_>) -> MutexGuard<'_, Found> {
+        let mut found = self.lock();
+        if found.generation != session.generation() {
+            found.generation = session.generation();
+            found.current.clear();
+            found.by_id.clear();
+        }
+        found
     }
 
     fn lock(&self) -> MutexGuard<'_, Found> {
@@ -89,7 +140,8 @@ pub(super) fn exactly_one(name: &KeyName, version: KeyVersion, keys: Vec<MasterK
     }
 }
 
-fn by_kek_id(session: &Session<'_>, id: KekId) -> Result<MasterKey> {
+/// The one key with this id, pending or not.
+pub(super) fn by_kek_id(session: &Session<'_>, id: KekId) -> Result<MasterKey> {
     let mut found = Vec::new();
     for class in KeyClass::ALL {
         let mut template = template::search(class);

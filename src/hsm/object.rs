@@ -2,7 +2,9 @@
 
 use super::record::Record;
 use crate::error::{Error, ErrorKind, Result};
-use crate::key::{KekId, KeyDescription, KeyName, KeyState, KeyVersion, Provenance, PublicKey, WrappingAlgorithm};
+use crate::key::{
+    KekId, KeyDescription, KeyName, KeyState, KeyVersion, Provenance, PublicKey, WrappedKey, WrappingAlgorithm,
+};
 use crate::token::{Attribute, AttributeType, Attributes, ObjectHandle};
 
 /// One version of a master key on the token.
@@ -14,6 +16,8 @@ pub(super) struct MasterKey {
     pub(super) class: KeyClass,
     /// The public half of an RSA key, from the private object's modulus and exponent.
     pub(super) public: Option<PublicKey>,
+    /// What it wrapped when it was made and must recover ever after; none for keys made elsewhere.
+    pub(super) canary: Option<WrappedKey>,
 }
 
 /// The two kinds of objects that can be master keys.
@@ -104,7 +108,8 @@ impl MasterKey {
                 }
             }
         }
-        Some(Self { handle, description, class, public })
+        let canary = record.and_then(|record| record.canary.clone());
+        Some(Self { handle, description, class, public, canary })
     }
 
     /// Whether the key is still being made: its record is not finished.

@@ -16,7 +16,7 @@
 //! writing a new one and then destroying the old.
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::key::{EncryptionContext, KekId, Provenance, WrappedKey, WrappingAlgorithm};
+use crate::key::{KekId, Provenance, WrappedKey, WrappingAlgorithm};
 use crate::token::{Attribute, AttributeType, ObjectClass, ObjectHandle, Session};
 use std::fmt::Write as _;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -34,13 +34,6 @@ pub(super) struct Record {
 
 const APPLICATION: &[u8] = b"keyward";
 const FIRST_LINE: &str = "keyward-key-record 1";
-
-/// The context of canaries: reserved, so that no canary can be taken for a caller's data key.
-pub(super) fn canary_context() -> Result<EncryptionContext> {
-    let mut context = EncryptionContext::new();
-    context.insert_reserved("keyward:purpose".to_owned(), "canary".to_owned())?;
-    Ok(context)
-}
 
 impl Record {
     /// The record of a key that begins to exist now.
@@ -91,7 +84,7 @@ impl Record {
     /// Writes the record and then destroys those of the same key that were there before.
     pub(super) fn write(&self, session: &Session<'_>, label: &str) -> Result<()> {
         let before = handles(session, self.kek_id, label)?;
-        session.create_object(&[
+        session.create_object(vec![
             Attribute::Class(ObjectClass::DATA),
             Attribute::Token(true),
             // Private: whoever has no PIN can neither read it nor plant one that is believed.

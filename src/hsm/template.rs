@@ -57,10 +57,10 @@ pub(super) fn new_public_key() -> Vec<Attribute> {
     ]
 }
 
-pub(super) fn generate(class: KeyClass) -> Mechanism<'static> {
+pub(super) fn generate(class: KeyClass) -> Mechanism {
     match class {
         KeyClass::Aes => Mechanism::AesKeyGen,
-        KeyClass::Rsa => Mechanism::RsaPkcsKeyPairGen,
+        KeyClass::Rsa => Mechanism::RsaKeyPairGen,
     }
 }
 

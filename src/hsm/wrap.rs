@@ -3,20 +3,36 @@
 use super::object::MasterKey;
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::{DataKey, DataKeyLength, EncryptionContext, WrappedKey, WrappingAlgorithm, binding, binding_digest};
-use crate::token::{
-    Attribute, GcmParams, KeyType, Mechanism, MechanismType, ObjectClass, ObjectHandle, PkcsMgfType, PkcsOaepParams,
-    PkcsOaepSource, Session,
-};
+use crate::token::{Attribute, KeyType, Mechanism, OaepHash, ObjectClass, ObjectHandle, Session};
 use subtle::ConstantTimeEq;
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 const GCM_IV_LEN: usize = 12;
 const GCM_TAG_LEN: usize = 16;
-const GCM_TAG_BITS: u64 = 128;
-const MAX_GCM_CIPHERTEXT: usize = 32 + GCM_TAG_LEN;
 const DIGEST_LEN: usize = 32;
 /// Room for any token's answer to unwrapping: the largest RSA modulus that is read.
 const MAX_PLAINTEXT: usize = 2048;
+
+/// Makes a data key and wraps it under `key`, bound to `context`.
+pub(super) fn generate(
+    session: &Session<'_>,
+    key: &MasterKey,
+    length: DataKeyLength,
+    context: &EncryptionContext,
+) -> Result<(DataKey, WrappedKey)> {
+    if key.description.algorithm != WrappingAlgorithm::AesGcm {
+        let data_key = DataKey::try_fill(length, |bytes| session.random(bytes))?;
+        let wrapped = wrap(session, key, &data_key, context)?;
+        return Ok((data_key, wrapped));
+    }
+    // The key and the IV in one call: on a network HSM each is a round trip.
+    let (mut random, len) = (Zeroizing::new([0; 32 + GCM_IV_LEN]), length.bytes());
+    let iv_len = if session.chooses_iv() { 0 } else { GCM_IV_LEN };
+    session.random(&mut random[..len + iv_len])?;
+    let data_key = DataKey::from_slice(&random[..len])?;
+    let wrapped = wrap_gcm(session, key, &data_key, context, &random[len..len + GCM_IV_LEN])?;
+    Ok((data_key, wrapped))
+}
 
 /// Wraps a data key under `key`, bound to `context`.
 pub(super) fn wrap(
@@ -26,7 +42,13 @@ pub(super) fn wrap(
     context: &EncryptionContext,
 ) -> Result<WrappedKey> {
     match key.description.algorithm {
-        WrappingAlgorithm::AesGcm => wrap_gcm(session, key, data_key, context),
+        WrappingAlgorithm::AesGcm => {
+            let mut iv = [0; GCM_IV_LEN];
+            if !session.chooses_iv() {
+                session.random(&mut iv)?;
+            }
+            wrap_gcm(session, key, data_key, context, &iv)
+        }
         WrappingAlgorithm::AesKw => wrap_kw(session, key, data_key, context),
         WrappingAlgorithm::RsaOaep | WrappingAlgorithm::RsaOaepSha1 => match &key.public {
             Some(public) => public.wrap(data_key, context),
@@ -46,40 +68,34 @@ pub(super) fn unwrap(
     match key.description.algorithm {
         WrappingAlgorithm::AesGcm => unwrap_gcm(session, key, wrapped, context),
         WrappingAlgorithm::AesKw => unwrap_kw(session, key, wrapped, context),
-        WrappingAlgorithm::RsaOaep => {
-            unwrap_oaep(session, key, wrapped, context, MechanismType::SHA256, PkcsMgfType::MGF1_SHA256)
-        }
-        WrappingAlgorithm::RsaOaepSha1 => {
-            unwrap_oaep(session, key, wrapped, context, MechanismType::SHA1, PkcsMgfType::MGF1_SHA1)
-        }
+        WrappingAlgorithm::RsaOaep => unwrap_oaep(session, key, wrapped, context, OaepHash::Sha256),
+        WrappingAlgorithm::RsaOaepSha1 => unwrap_oaep(session, key, wrapped, context, OaepHash::Sha1),
         WrappingAlgorithm::CustomerKey => Err(Error::not_authentic()),
     }
 }
 
+/// `iv` is random, of 96 bits, from the token's generator (NIST SP 800-38D, section 8.2.2). Tokens that
+/// choose their own write it in its place, whether they are known to or not.
 fn wrap_gcm(
     session: &Session<'_>,
     key: &MasterKey,
     data_key: &DataKey,
     context: &EncryptionContext,
+    iv: &[u8],
 ) -> Result<WrappedKey> {
     let kek_id = key.description.kek_id;
-    // A random 96-bit IV from the token's generator (NIST SP 800-38D, section 8.2.2).
-    let mut iv = [0; GCM_IV_LEN];
-    session.random(&mut iv)?;
-    let sent = iv;
     let aad = binding(WrappingAlgorithm::AesGcm, kek_id, context);
     let plaintext = data_key.expose_secret();
-    let mut ciphertext = vec![0; plaintext.len() + GCM_TAG_LEN];
-    let params = gcm_params(&mut iv, &aad)?;
-    let written = session.encrypt(&Mechanism::AesGcm(params), key.handle, plaintext, &mut ciphertext)?;
-    if written != ciphertext.len() {
+    let len = plaintext.len() + GCM_TAG_LEN;
+    let (used, ciphertext) = session.encrypt_gcm(key.handle, iv.to_vec(), aad, plaintext, len)?;
+    if ciphertext.len() != len {
         return Err(unexpected_length("AES-GCM"));
     }
-    // Some tokens ignore the IV that they are given and write back the one they used.
-    if iv != sent {
-        tracing::debug!("the token chose its own IV");
+    if session.chooses_iv() && used.iter().all(|byte| *byte == 0) {
+        // One IV for all wraps would give the key away.
+        return Err(Error::new(ErrorKind::TokenUnavailable, "the token did not say which IV it used"));
     }
-    WrappedKey::new(WrappingAlgorithm::AesGcm, kek_id, iv, ciphertext)
+    WrappedKey::new(WrappingAlgorithm::AesGcm, kek_id, used, ciphertext)
 }
 
 fn unwrap_gcm(
@@ -91,17 +107,14 @@ fn unwrap_gcm(
     let length = wrapped.ciphertext().len().checked_sub(GCM_TAG_LEN).and_then(DataKeyLength::from_bytes);
     let length = length.ok_or_else(Error::not_authentic)?;
     let aad = binding(WrappingAlgorithm::AesGcm, key.description.kek_id, context);
-    let mut iv = wrapped.parameters().to_vec();
-    // Never an empty IV, nor another tag length: SoftHSM takes both. `WrappedKey` has seen to the
-    // IV; the tag is always of 128 bits.
-    let mechanism = Mechanism::AesGcm(gcm_params(&mut iv, &aad)?);
+    // Never an empty IV: SoftHSM takes one. `WrappedKey` has seen to it.
+    let mechanism = Mechanism::AesGcm { iv: wrapped.parameters().to_vec(), aad };
     // Room for the tag as well: SoftHSM asks for as much as the ciphertext is long.
-    let mut plaintext = Zeroizing::new([0; MAX_GCM_CIPHERTEXT]);
-    let len = session.decrypt(&mechanism, key.handle, wrapped.ciphertext(), &mut *plaintext)?;
-    if len != length.bytes() {
+    let plaintext = session.decrypt(mechanism, key.handle, wrapped.ciphertext(), wrapped.ciphertext().len())?;
+    if plaintext.len() != length.bytes() {
         return Err(Error::not_authentic());
     }
-    DataKey::from_slice(&plaintext[..len])
+    DataKey::from_slice(&plaintext)
 }
 
 fn wrap_kw(
@@ -111,22 +124,16 @@ fn wrap_kw(
     context: &EncryptionContext,
 ) -> Result<WrappedKey> {
     let kek_id = key.description.kek_id;
-    let mut template = data_key_object();
     let mut value = Vec::with_capacity(data_key.expose_secret().len() + DIGEST_LEN);
     value.extend_from_slice(data_key.expose_secret());
     value.extend_from_slice(&binding_digest(WrappingAlgorithm::AesKw, kek_id, context));
     // RFC 3394 adds one block of 8 bytes.
-    let mut ciphertext = vec![0; value.len() + 8];
+    let len = value.len() + 8;
+    let mut template = data_key_object();
     template.push(Attribute::Value(value));
-    let object = session.create_session_object(&template);
-    for attribute in &mut template {
-        if let Attribute::Value(value) = attribute {
-            value.zeroize();
-        }
-    }
-    let object = SessionObject { session, handle: object? };
-    let written = session.wrap_key(&Mechanism::AesKeyWrap, key.handle, object.handle, &mut ciphertext)?;
-    if written != ciphertext.len() {
+    let object = SessionObject { session, handle: session.create_session_object(template)? };
+    let ciphertext = session.wrap_key(Mechanism::AesKeyWrap, key.handle, object.handle, len)?;
+    if ciphertext.len() != len {
         return Err(unexpected_length("AES-KW"));
     }
     WrappedKey::new(WrappingAlgorithm::AesKw, kek_id, Vec::new(), ciphertext)
@@ -138,11 +145,10 @@ fn unwrap_kw(
     wrapped: &WrappedKey,
     context: &EncryptionContext,
 ) -> Result<DataKey> {
-    let object = session.unwrap_key(&Mechanism::AesKeyWrap, key.handle, wrapped.ciphertext(), &data_key_object())?;
-    let object = SessionObject { session, handle: object };
-    let mut plaintext = Zeroizing::new([0; MAX_PLAINTEXT]);
-    let len = session.read_value(object.handle, &mut *plaintext)?;
-    split_bound(&plaintext[..len], key, context)
+    let handle = session.unwrap_key(Mechanism::AesKeyWrap, key.handle, wrapped.ciphertext(), data_key_object())?;
+    let object = SessionObject { session, handle };
+    let plaintext = session.read_value(object.handle, MAX_PLAINTEXT)?;
+    split_bound(&plaintext, key, context)
 }
 
 fn unwrap_oaep(
@@ -150,13 +156,10 @@ fn unwrap_oaep(
     key: &MasterKey,
     wrapped: &WrappedKey,
     context: &EncryptionContext,
-    hash: MechanismType,
-    mgf: PkcsMgfType,
+    hash: OaepHash,
 ) -> Result<DataKey> {
-    let params = PkcsOaepParams::new(hash, mgf, PkcsOaepSource::empty());
-    let mut plaintext = Zeroizing::new([0; MAX_PLAINTEXT]);
-    let len = session.decrypt(&Mechanism::RsaPkcsOaep(params), key.handle, wrapped.ciphertext(), &mut *plaintext)?;
-    split_bound(&plaintext[..len], key, context)
+    let plaintext = session.decrypt(Mechanism::RsaOaep(hash), key.handle, wrapped.ciphertext(), MAX_PLAINTEXT)?;
+    split_bound(&plaintext, key, context)
 }
 
 /// Splits `DEK ‖ SHA-256(bind)` and compares the digest in constant time.
@@ -167,11 +170,6 @@ fn split_bound(plaintext: &[u8], key: &MasterKey, context: &EncryptionContext) -
         return Err(Error::not_authentic());
     }
     DataKey::from_slice(data_key).map_err(|_| Error::not_authentic())
-}
-
-fn gcm_params<'a>(iv: &'a mut [u8], aad: &'a [u8]) -> Result<GcmParams<'a>> {
-    GcmParams::new(iv, aad, GCM_TAG_BITS.into())
-        .map_err(|cause| Error::new(ErrorKind::Internal, "cannot express the AES-GCM parameters").with_source(cause))
 }
 
 /// A data key on its way through AES-KW: an object of this session that is destroyed before the call

@@ -1,31 +1,71 @@
 //! What a return code means. The same code means different things from different functions and
 //! tokens, so it is judged together with the function that gave it.
 
+use super::workers::NoAnswer;
 use crate::error::{Error, ErrorKind};
 use cryptoki::context::Function;
 use cryptoki::error::{Error as Cause, RvError};
 
+/// What a failed call says about the session and the token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    /// Nothing: the answer is about what was asked.
+    None,
+    /// The call failed; on another session it may not.
+    Call,
+    /// The session is gone, and perhaps the token with it.
+    Session,
+    /// A ciphertext was refused with a code that a failing token gives as well.
+    Doubt,
+    /// There was no answer.
+    Silence,
+}
+
 /// The error for a failed PKCS#11 call, made in order to do what `action` says ("log in").
 pub(super) fn fault(action: &'static str, cause: Cause) -> Error {
-    let (kind, hint) = classify(&cause);
+    judge(action, cause).0
+}
+
+/// The same, and what it says about the token.
+pub(super) fn judge(action: &'static str, cause: Cause) -> (Error, Trouble) {
+    let Verdict { kind, trouble, hint } = classify(&cause);
+    if kind == ErrorKind::NotAuthentic {
+        // One and the same answer, whatever the token said; the log keeps it for the operator.
+        tracing::debug!(%cause, action, "the token refused a ciphertext");
+        return (Error::not_authentic(), trouble);
+    }
     let message = match &cause {
         Cause::Pkcs11(code, function) => format!("cannot {action}: C_{function:?} answered {}", ckr(*code)),
         _ => format!("cannot {action}"),
     };
-    if kind == ErrorKind::NotAuthentic {
-        // One and the same answer, whatever the token said; the log keeps it for the operator.
-        tracing::debug!(%cause, action, "the token refused a ciphertext");
-        return Error::not_authentic();
-    }
     let error = Error::new(kind, message).with_source(cause);
-    match hint {
+    let error = match hint {
         Some(hint) => error.with_hint(hint),
         None => error,
+    };
+    (error, trouble)
+}
+
+/// The error for a call without an answer.
+pub(super) fn no_answer(action: &'static str, why: NoAnswer) -> (Error, Trouble) {
+    match why {
+        NoAnswer::InTime => {
+            let error = Error::new(ErrorKind::Timeout, format!("cannot {action}: the token did not answer in time"));
+            (error.with_hint("call_timeout says how long a call may take"), Trouble::Silence)
+        }
+        NoAnswer::Sense => {
+            let message = format!("cannot {action}: the module's answer makes no sense");
+            (Error::new(ErrorKind::TokenUnavailable, message), Trouble::Call)
+        }
+        NoAnswer::Thread(error) => {
+            let message = format!("cannot {action}: there is no thread to make the call on");
+            (Error::new(ErrorKind::TokenUnavailable, message).with_source(error), Trouble::Call)
+        }
     }
 }
 
 /// The code as PKCS#11 spells it: `CKR_PIN_INCORRECT`.
-fn ckr(code: RvError) -> String {
+pub(super) fn ckr(code: RvError) -> String {
     match code {
         RvError::VendorDefined(number) | RvError::UnknownErrorCode(number) => format!("{number:#x}"),
         _ => {
@@ -41,13 +81,6 @@ fn ckr(code: RvError) -> String {
     }
 }
 
-/// Whether a failed decryption or unwrapping may as well have been a failing token: SoftHSM answers
-/// `GENERAL_ERROR` to altered bytes, Kryoptic `DEVICE_ERROR`.
-pub(super) fn is_ambiguous(cause: &Cause) -> bool {
-    use RvError::*;
-    matches!(cause, Cause::Pkcs11(GeneralError | DeviceError | FunctionFailed, Function::Decrypt | Function::UnwrapKey))
-}
-
 /// Whether the object is gone: destroyed by another process, or the handle of another login.
 pub(super) fn is_stale_handle(cause: &Cause) -> bool {
     use RvError::*;
@@ -60,23 +93,37 @@ pub(super) fn is_stale_handle(cause: &Cause) -> bool {
     )
 }
 
-fn classify(cause: &Cause) -> (ErrorKind, Option<&'static str>) {
+struct Verdict {
+    kind: ErrorKind,
+    trouble: Trouble,
+    hint: Option<&'static str>,
+}
+
+impl From<(ErrorKind, Trouble)> for Verdict {
+    fn from((kind, trouble): (ErrorKind, Trouble)) -> Self {
+        Self { kind, trouble, hint: None }
+    }
+}
+
+fn classify(cause: &Cause) -> Verdict {
     use ErrorKind as Kind;
     use RvError::*;
     let (code, function) = match cause {
-        Cause::Pkcs11(code, function) => (code, function),
-        Cause::LibraryLoading(_) | Cause::MissingSymbol(_) => return (Kind::ModuleUnavailable, None),
-        Cause::NullFunctionPointer | Cause::NotSupported => return (Kind::Unsupported, None),
-        _ => return (Kind::TokenUnavailable, None),
+        Cause::Pkcs11(code, function) => (*code, *function),
+        Cause::LibraryLoading(_) | Cause::MissingSymbol(_) => return (Kind::ModuleUnavailable, Trouble::None).into(),
+        Cause::NullFunctionPointer | Cause::NotSupported => return (Kind::Unsupported, Trouble::None).into(),
+        _ => return (Kind::TokenUnavailable, Trouble::Call).into(),
     };
+    let logging_in = matches!(function, Function::Login | Function::InitToken | Function::InitPIN | Function::SetPIN);
     let recovering = matches!(function, Function::DecryptInit | Function::Decrypt | Function::UnwrapKey);
+    let hinted = |kind, hint| Verdict { kind, trouble: Trouble::None, hint: Some(hint) };
     match code {
-        PinIncorrect | PinInvalid | PinLenRange => {
-            (Kind::PinIncorrect, Some("it was tried once and is not tried again; too many wrong PINs lock a token"))
+        PinIncorrect | PinInvalid | PinLenRange if logging_in => {
+            hinted(Kind::PinIncorrect, "it was tried once and is not tried again; too many wrong PINs lock a token")
         }
-        PinLocked => (Kind::PinLocked, Some("the security officer can set a new PIN")),
-        PinExpired | UserPinNotInitialized | PinTooWeak => {
-            (Kind::PinLocked, Some("set a PIN with the token's own tool"))
+        PinLocked if logging_in => hinted(Kind::PinLocked, "the security officer can set a new PIN"),
+        PinExpired | UserPinNotInitialized | PinTooWeak if logging_in => {
+            hinted(Kind::PinLocked, "set a PIN with the token's own tool")
         }
         MechanismInvalid
         | MechanismParamInvalid
@@ -84,8 +131,8 @@ fn classify(cause: &Cause) -> (ErrorKind, Option<&'static str>) {
         | KeySizeRange
         | CurveNotSupported
         | WrappingKeySizeRange
-        | UnwrappingKeySizeRange => (Kind::Unsupported, None),
-        KeyFunctionNotPermitted => (Kind::KeyState, None),
+        | UnwrappingKeySizeRange => (Kind::Unsupported, Trouble::None).into(),
+        KeyFunctionNotPermitted => (Kind::KeyState, Trouble::None).into(),
         AttributeTypeInvalid
         | AttributeValueInvalid
         | TemplateInconsistent
@@ -94,11 +141,12 @@ fn classify(cause: &Cause) -> (ErrorKind, Option<&'static str>) {
         | ActionProhibited
             if !recovering =>
         {
-            (Kind::Unsupported, None)
+            (Kind::Unsupported, Trouble::None).into()
         }
         ObjectHandleInvalid | KeyHandleInvalid | WrappingKeyHandleInvalid | UnwrappingKeyHandleInvalid => {
-            (Kind::KeyNotFound, None)
+            (Kind::KeyNotFound, Trouble::None).into()
         }
+        TokenWriteProtected | SessionReadOnly => hinted(Kind::Unsupported, "the token is write-protected"),
         TokenNotPresent
         | TokenNotRecognized
         | DeviceRemoved
@@ -106,17 +154,24 @@ fn classify(cause: &Cause) -> (ErrorKind, Option<&'static str>) {
         | SessionClosed
         | UserNotLoggedIn
         | CryptokiNotInitialized
-        | SlotIdInvalid
-        | DeviceMemory
-        | HostMemory
-        | SessionCount => (Kind::TokenUnavailable, None),
-        TokenWriteProtected | SessionReadOnly => (Kind::Unsupported, Some("the token is write-protected")),
+        | SlotIdInvalid => (Kind::TokenUnavailable, Trouble::Session).into(),
         // Our buffers have room for every right answer.
-        BufferTooSmall => (Kind::TokenUnavailable, None),
-        // Whatever else a token says of bytes that it was to decrypt is said of the bytes. That it
-        // is alive is asked separately where the code leaves it open.
-        _ if recovering => (Kind::NotAuthentic, None),
-        _ => (Kind::TokenUnavailable, None),
+        DeviceMemory | HostMemory | SessionCount | BufferTooSmall => (Kind::TokenUnavailable, Trouble::Call).into(),
+        EncryptedDataInvalid
+        | EncryptedDataLenRange
+        | WrappedKeyInvalid
+        | WrappedKeyLenRange
+        | DataInvalid
+        | DataLenRange
+            if recovering =>
+        {
+            (Kind::NotAuthentic, Trouble::None).into()
+        }
+        // SoftHSM answers GENERAL_ERROR to altered bytes, Kryoptic DEVICE_ERROR, others what they like.
+        _ if recovering => (Kind::NotAuthentic, Trouble::Doubt).into(),
+        // p11-kit's client says DEVICE_ERROR when its server died.
+        DeviceError | GeneralError | FunctionFailed => (Kind::TokenUnavailable, Trouble::Session).into(),
+        _ => (Kind::TokenUnavailable, Trouble::Call).into(),
     }
 }
 

