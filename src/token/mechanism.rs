@@ -1,7 +1,6 @@
 //! What a token is asked to do with a key. These own their parameters, because a call that hangs
 //! keeps them until it comes back.
 
-use super::quirks::Quirks;
 use cryptoki::error::Result;
 use cryptoki::mechanism::aead::GcmParams;
 use cryptoki::mechanism::rsa::{PkcsMgfType, PkcsOaepParams, PkcsOaepSource};
@@ -34,16 +33,18 @@ pub(crate) enum OaepHash {
 const GCM_TAG_BITS: u64 = 128;
 
 impl Mechanism {
-    /// Hands out the mechanism in the form that this token takes.
-    pub(super) fn with<T>(&mut self, quirks: &Quirks, call: impl FnOnce(&RawMechanism<'_>) -> Result<T>) -> Result<T> {
+    /// Hands out the mechanism in the form that a token takes whose AES Key Wrap is `key_wrap`.
+    pub(super) fn with<T>(
+        &mut self,
+        key_wrap: MechanismType,
+        call: impl FnOnce(&RawMechanism<'_>) -> Result<T>,
+    ) -> Result<T> {
         match self {
             Self::AesKeyGen => call(&RawMechanism::AesKeyGen),
             Self::RsaKeyPairGen => call(&RawMechanism::RsaPkcsKeyPairGen),
             Self::AesGcm { iv, aad } => call(&RawMechanism::AesGcm(GcmParams::new(iv, aad, GCM_TAG_BITS.into())?)),
-            Self::AesKeyWrap => match quirks.vendor_key_wrap()? {
-                None => call(&RawMechanism::AesKeyWrap),
-                Some(number) => call(&RawMechanism::VendorDefined(VendorDefinedMechanism::new::<()>(number, None))),
-            },
+            Self::AesKeyWrap if key_wrap == MechanismType::AES_KEY_WRAP => call(&RawMechanism::AesKeyWrap),
+            Self::AesKeyWrap => call(&RawMechanism::VendorDefined(VendorDefinedMechanism::new::<()>(key_wrap, None))),
             Self::RsaOaep(hash) => {
                 let (hash, mgf) = match hash {
                     OaepHash::Sha1 => (MechanismType::SHA1, PkcsMgfType::MGF1_SHA1),

@@ -4,7 +4,7 @@ use super::fault::{Trouble, judge, no_answer};
 use super::gate::Access;
 use super::handle::Handle;
 use super::info::{Capabilities, TokenInfo};
-use super::module::{Module, User, check_process, is_forked};
+use super::module::{Character, Module, User, check_process, is_forked};
 use super::observe;
 use super::options::TokenOptions;
 use super::outage::{Loss, Outage};
@@ -47,10 +47,9 @@ pub(super) struct Pool {
     pub(super) uri: TokenUri,
     pub(super) pin: Option<Pin>,
     pub(super) workers: Workers,
-    pub(super) quirks: &'static Quirks,
+    pub(super) character: Character,
     pub(super) label: Arc<str>,
     info: TokenInfo,
-    capabilities: Capabilities,
     options: TokenOptions,
     state: Mutex<State>,
     changed: Condvar,
@@ -110,17 +109,18 @@ impl Token {
             None => options.pin.take(),
         };
         let found = super::connect::find(&module, &workers, uri)?;
-        let quirks = Quirks::of(&found);
+        let (inside, token) = (Arc::clone(&module), found.clone());
+        let character = workers.run(&module.gate, Access::Shared, move || inside.character_inside(&token));
+        let character = unanswered("list the mechanisms", character)??;
         let mut pool = Pool {
             me: Weak::new(),
             module,
             uri: uri.clone(),
             pin,
             workers,
-            quirks,
+            character,
             label: found.label.as_str().into(),
             info: found.clone(),
-            capabilities: Capabilities::default(),
             state: Mutex::new(State {
                 phase: Phase::Up,
                 generation: 1,
@@ -134,12 +134,9 @@ impl Token {
             changed: Condvar::new(),
             silences: AtomicU32::new(0),
         };
-        let (anchor, info) = pool.connect_to(pool.info.clone())?;
-        let (module, token) = (Arc::clone(&pool.module), info.clone());
-        let capable = pool.workers.run(&pool.module.gate, Access::Shared, move || module.capabilities_inside(&token));
-        pool.capabilities = unanswered("list the mechanisms", capable)??;
+        let (anchor, _) = pool.connect_to(pool.info.clone())?;
         pool.lock().anchor = Some(anchor);
-        tracing::debug!(token = %pool.label, quirks = quirks.vendor, "opened a token");
+        tracing::debug!(token = %pool.label, quirks = pool.character.quirks.vendor, "opened a token");
         let pool = Arc::new_cyclic(|me| {
             pool.me = me.clone();
             pool
@@ -158,13 +155,13 @@ impl Token {
     /// What the token can do.
     #[must_use]
     pub fn capabilities(&self) -> &Capabilities {
-        &self.0.capabilities
+        &self.0.character.capabilities
     }
 
     /// What Keyward does otherwise on this token than on others.
     #[must_use]
     pub fn quirks(&self) -> &'static Quirks {
-        self.0.quirks
+        self.0.character.quirks
     }
 
     /// A session of one's own, until it is dropped. A thread holds one at a time: it waits for

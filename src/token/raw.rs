@@ -6,6 +6,7 @@
 //! - `C_GetAttributeValue` asks for lengths as well and believes any that it is told, beyond its
 //!   buffers too. For `CKA_VALUE` it leaves a copy of the secret on the heap. Here, as with
 //!   `C_Decrypt`, it goes straight into the caller's buffer.
+//! - `C_GetMechanismList` leaves out the mechanisms that are a vendor's own.
 //!
 //! Some modules give each asker a function list with a state of its own: sessions that `cryptoki`
 //! opened mean nothing to this one's. [`Functions::of_initialized`] finds out, and `Session` then
@@ -19,9 +20,10 @@
 
 use cryptoki::context::Function;
 use cryptoki::error::{Error, Result, Rv, RvError};
-use cryptoki::mechanism::Mechanism;
+use cryptoki::mechanism::{Mechanism, MechanismType};
 use cryptoki::object::{Attribute, AttributeType, ObjectHandle};
 use cryptoki::session::Session;
+use cryptoki::slot::Slot;
 use cryptoki_sys::{
     CK_ATTRIBUTE, CK_BBOOL, CK_FUNCTION_LIST, CK_INFO, CK_MECHANISM, CK_RV, CK_SESSION_HANDLE, CK_ULONG,
     CK_UNAVAILABLE_INFORMATION, CKA_VALUE, CKR_ATTRIBUTE_SENSITIVE, CKR_ATTRIBUTE_TYPE_INVALID, CKR_BUFFER_TOO_SMALL,
@@ -69,6 +71,22 @@ impl Functions {
             // The structure is packed on some targets: read without assuming its alignment.
             Ok(Self { list: list.read_unaligned(), _library: library })
         }
+    }
+
+    /// `C_GetMechanismList`: the vendor's own as well, which `cryptoki` leaves out.
+    pub(super) fn mechanisms(&self, slot: Slot) -> Result<Vec<MechanismType>> {
+        let call = self.list.C_GetMechanismList.ok_or(Error::NullFunctionPointer)?;
+        let mut count = 0;
+        // SAFETY: without a list the function returns the length that one would have.
+        let code = unsafe { call(slot.into(), std::ptr::null_mut(), &raw mut count) };
+        let count = checked(code, count, MAX_ASKED, Function::GetMechanismList)?;
+        let mut numbers = vec![0; count];
+        let mut listed = ulong(count);
+        // SAFETY: the list has room for as many as are asked for.
+        let code = unsafe { call(slot.into(), numbers.as_mut_ptr(), &raw mut listed) };
+        numbers.truncate(checked(code, listed, count, Function::GetMechanismList)?);
+        let known = |number| MechanismType::new_vendor_defined(number).or_else(|_| MechanismType::try_from(number));
+        Ok(numbers.into_iter().filter_map(|number| known(number).ok()).collect())
     }
 
     /// `C_EncryptInit` and `C_Encrypt` into `out`; the length of the ciphertext.

@@ -10,11 +10,12 @@ use super::mechanism::Mechanism;
 use super::module::Module;
 use super::observe;
 use super::pool::Pool;
-use super::quirks::{Iv, Quirks};
+use super::quirks::Iv;
 use super::raw::Functions;
 use crate::error::{Error, ErrorKind, Result};
 use cryptoki::context::Function;
 use cryptoki::error::{Error as Cause, RvError};
+use cryptoki::mechanism::MechanismType;
 use cryptoki::object::{Attribute, AttributeType, ObjectHandle};
 use cryptoki::session::{Session as RawSession, SessionState};
 use std::cell::{Cell, RefCell};
@@ -38,7 +39,7 @@ pub(crate) struct Session<'pool> {
 struct Inside<'a> {
     module: &'a Module,
     raw: &'a RawSession,
-    quirks: &'static Quirks,
+    key_wrap: MechanismType,
     direct: bool,
 }
 
@@ -92,7 +93,7 @@ impl<'pool> Session<'pool> {
         function: &'static str,
         call: impl FnOnce(&Inside<'_>) -> Result<T, Cause> + Send + 'static,
     ) -> Result<T> {
-        let access = if self.pool.quirks.writes_alone { Access::Alone } else { Access::Shared };
+        let access = if self.pool.character.quirks.writes_alone { Access::Alone } else { Access::Shared };
         self.call(action, function, access, move |inside| {
             let neighbours = &inside.module.neighbours;
             let _quiet = neighbours.nobody();
@@ -116,12 +117,12 @@ impl<'pool> Session<'pool> {
         let Some(handle) = self.handle.take() else {
             return Err(Error::new(ErrorKind::TokenUnavailable, "a call still hangs on this session"));
         };
-        let (quirks, direct) = (pool.quirks, self.direct);
+        let (key_wrap, direct) = (pool.character.key_wrap, self.direct);
         let began = Instant::now();
         let answer = pool.workers.run(&pool.module.gate, access, move || {
             let answer = handle.raw().and_then(|raw| {
                 let module = handle.module();
-                call(&Inside { module, raw, quirks, direct })
+                call(&Inside { module, raw, key_wrap, direct })
             });
             (handle, answer)
         });
@@ -222,7 +223,7 @@ impl<'pool> Session<'pool> {
     /// Generates a secret key that is a token object.
     pub(crate) fn generate_key(&self, mut mechanism: Mechanism, template: Vec<Attribute>) -> Result<ObjectHandle> {
         self.write("generate a key", "C_GenerateKey", move |inside| {
-            mechanism.with(inside.quirks, |mechanism| inside.raw.generate_key(mechanism, &template))
+            mechanism.with(inside.key_wrap, |mechanism| inside.raw.generate_key(mechanism, &template))
         })
     }
 
@@ -234,7 +235,7 @@ impl<'pool> Session<'pool> {
         private: Vec<Attribute>,
     ) -> Result<(ObjectHandle, ObjectHandle)> {
         self.write("generate a key pair", "C_GenerateKeyPair", move |inside| {
-            mechanism.with(inside.quirks, |mechanism| inside.raw.generate_key_pair(mechanism, &public, &private))
+            mechanism.with(inside.key_wrap, |mechanism| inside.raw.generate_key_pair(mechanism, &public, &private))
         })
     }
 
@@ -293,7 +294,7 @@ impl<'pool> Session<'pool> {
         self.read("wrap on the token", "C_Encrypt", move |inside| {
             let mut mechanism = Mechanism::AesGcm { iv, aad };
             let mut out = vec![0; capacity];
-            let len = mechanism.with(inside.quirks, |mechanism| match inside.functions() {
+            let len = mechanism.with(inside.key_wrap, |mechanism| match inside.functions() {
                 Some(functions) => functions.encrypt(inside.raw, mechanism, key, &plaintext, &mut out),
                 None => copy(inside.raw.encrypt(mechanism, key, &plaintext)?, &mut out, Function::Encrypt),
             })?;
@@ -305,7 +306,7 @@ impl<'pool> Session<'pool> {
 
     /// Whether the token chooses the IVs of AES-GCM: none need be made for it.
     pub(crate) fn chooses_iv(&self) -> bool {
-        self.pool.quirks.iv == Iv::Tokens
+        self.pool.character.quirks.iv == Iv::Tokens
     }
 
     /// Decrypts in one part, at most `capacity` bytes.
@@ -319,7 +320,7 @@ impl<'pool> Session<'pool> {
         let ciphertext = ciphertext.to_vec();
         self.read("unwrap on the token", "C_Decrypt", move |inside| {
             let mut out = Zeroizing::new(vec![0; capacity]);
-            let len = mechanism.with(inside.quirks, |mechanism| match inside.functions() {
+            let len = mechanism.with(inside.key_wrap, |mechanism| match inside.functions() {
                 Some(functions) => functions.decrypt(inside.raw, mechanism, key, &ciphertext, &mut out),
                 None => copy(inside.raw.decrypt(mechanism, key, &ciphertext)?, &mut out, Function::Decrypt),
             })?;
@@ -338,7 +339,7 @@ impl<'pool> Session<'pool> {
     ) -> Result<Vec<u8>> {
         self.read("wrap on the token", "C_WrapKey", move |inside| {
             let mut out = vec![0; capacity];
-            let len = mechanism.with(inside.quirks, |mechanism| match inside.functions() {
+            let len = mechanism.with(inside.key_wrap, |mechanism| match inside.functions() {
                 Some(functions) => functions.wrap_key(inside.raw, mechanism, wrapping_key, key, &mut out),
                 None => {
                     // `cryptoki` leaves the result as long as the token's estimate was.
@@ -358,12 +359,18 @@ impl<'pool> Session<'pool> {
         mut mechanism: Mechanism,
         unwrapping_key: ObjectHandle,
         wrapped: &[u8],
-        template: Vec<Attribute>,
+        mut template: Vec<Attribute>,
     ) -> Result<ObjectHandle> {
         let wrapped = wrapped.to_vec();
+        if self.pool.character.quirks.unwrap_wants_length {
+            // RFC 3394 added one block of 8 bytes.
+            let len = wrapped.len().saturating_sub(8) as u64;
+            template.push(Attribute::ValueLen(len.into()));
+        }
         self.read("unwrap on the token", "C_UnwrapKey", move |inside| {
-            mechanism
-                .with(inside.quirks, |mechanism| inside.raw.unwrap_key(mechanism, unwrapping_key, &wrapped, &template))
+            mechanism.with(inside.key_wrap, |mechanism| {
+                inside.raw.unwrap_key(mechanism, unwrapping_key, &wrapped, &template)
+            })
         })
     }
 
