@@ -13,6 +13,7 @@ mod mechanism;
 mod module;
 mod neighbours;
 mod observe;
+mod opened;
 mod options;
 mod outage;
 mod pin;
@@ -27,9 +28,9 @@ mod workers;
 
 pub use info::{Capabilities, TokenInfo};
 pub use module::Module;
+pub use opened::Token;
 pub use options::TokenOptions;
 pub use pin::Pin;
-pub use pool::Token;
 pub use quirks::Quirks;
 pub use uri::TokenUri;
 
@@ -37,5 +38,5 @@ pub(crate) use attributes::Attributes;
 pub(crate) use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
 pub(crate) use fault::Trouble;
 pub(crate) use mechanism::{Mechanism, OaepHash};
-pub(crate) use pool::Repeat;
+pub(crate) use opened::Repeat;
 pub(crate) use session::Session;

@@ -21,6 +21,21 @@ pub(super) fn find(module: &Arc<Module>, workers: &Workers, uri: &TokenUri) -> R
     unanswered("find the token", workers.run(&module.gate, Access::Shared, move || inside.find_inside(&uri)))?
 }
 
+/// Starts the module anew where nobody else minds; else the failure that went before stands.
+pub(super) fn restart(module: &Arc<Module>, workers: &Workers, asking: &Weak<Pool>, failure: Error) -> Result<()> {
+    let epoch = module.epoch();
+    let user: Weak<dyn User> = asking.clone();
+    if !module.may_restart_for(&user) {
+        return Err(failure);
+    }
+    let inside = Arc::clone(module);
+    match workers.run(&module.gate, Access::Alone, move || inside.restart_inside(epoch)) {
+        Ok(answer) => answer,
+        // A call hangs inside: what was wrong before is wrong still.
+        Err(_) => Err(failure),
+    }
+}
+
 impl Pool {
     /// Opens a token that was found: the session that holds the login.
     pub(super) fn connect_to(&self, info: TokenInfo) -> Result<(Handle, TokenInfo)> {
@@ -57,28 +72,17 @@ impl Pool {
     /// Opens the token again, with a new start of the module where nothing else helps and nobody
     /// else minds.
     pub(super) fn reconnect(&self) -> Result<(Handle, TokenInfo)> {
-        let epoch = self.module.epoch();
         let first = match self.connect() {
             Err(error) if may_help(&error) => error,
             answer => return answer,
         };
-        let me: Weak<dyn User> = self.me.clone();
-        if !self.module.may_restart_for(&me) {
-            return Err(first);
-        }
-        let module = Arc::clone(&self.module);
-        let restarted = self.workers.run(&self.module.gate, Access::Alone, move || module.restart_inside(epoch));
-        match restarted {
-            Ok(Ok(())) => self.connect(),
-            // A call hangs inside: what was wrong before is wrong still.
-            Err(_) => Err(first),
-            Ok(Err(error)) => Err(error),
-        }
+        restart(&self.module, &self.workers, &self.me, first)?;
+        self.connect()
     }
 
     fn connect(&self) -> Result<(Handle, TokenInfo)> {
         let found = find(&self.module, &self.workers, &self.uri)?;
-        if found.serial != self.serial() {
+        if found.serial != self.info().serial {
             let message =
                 format!("in place of token '{}' there is one with the serial number {}", self.label, found.serial);
             return Err(Error::new(ErrorKind::TokenNotFound, message));

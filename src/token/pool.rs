@@ -1,46 +1,26 @@
-//! An opened token: one login and a bounded pool of sessions.
+//! The sessions of an opened token: one login and a bounded number of them.
 
 use super::fault::{Trouble, judge, no_answer};
 use super::gate::Access;
 use super::handle::Handle;
-use super::info::{Capabilities, TokenInfo};
+use super::info::TokenInfo;
 use super::module::{Character, Module, User, check_process, is_forked};
 use super::observe;
 use super::options::TokenOptions;
 use super::outage::{Loss, Outage};
 use super::pin::Pin;
-use super::quirks::Quirks;
 use super::session::Session;
 use super::uri::TokenUri;
 use super::workers::{NoAnswer, Workers};
 use crate::error::{Error, ErrorKind, Result};
 use cryptoki::context::Function;
 use cryptoki::error::{Error as Cause, RvError};
-use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
 
-/// A token that is logged in to. Clones share it; sessions are closed with the last.
-///
-/// Where the token goes away and comes back, its sessions are opened anew, the login is repeated and
-/// keys are looked up again: see `docs/tokens.md`. A PIN that was refused is never tried again.
-///
-/// Open a token once for each process, and clone it.
-///
-/// One session, the anchor, is never lent: closing the last session of a process logs it out
-/// (PKCS#11, `C_CloseSession`) and hides the private objects.
-#[derive(Clone)]
-pub struct Token(Arc<Pool>);
-
-/// Whether an operation may be done again where it is not known whether it was done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Repeat {
-    /// It changes nothing on the token, so it is tried once more after the token was in trouble.
-    Once,
-    Never,
-}
-
+/// The sessions of one token, lent to one thread each. A thread holds one at a time, so that it waits
+/// for nobody who waits for it.
 pub(super) struct Pool {
     pub(super) me: Weak<Self>,
     pub(super) module: Arc<Module>,
@@ -80,42 +60,20 @@ enum Phase {
 /// So many calls in a row without an answer, and the token is held to be down.
 const BREAKER: u32 = 3;
 
-impl Token {
-    /// Finds and opens the token that `uri` names, with default options.
-    ///
-    /// # Errors
-    /// As [`open_with`](Self::open_with).
-    pub fn open(uri: &TokenUri) -> Result<Self> {
-        Self::open_with(uri, TokenOptions::default())
-    }
-
-    /// Finds the token that `uri` names, opens a session and logs in: with the PIN of the URI or of
-    /// the options, at the PIN pad where the token has one, not at all where it needs no login.
-    ///
-    /// # Errors
-    /// `InvalidArgument` where the URI names no module, `ModuleUnavailable`, `TokenNotFound`,
-    /// `TokenUnavailable`, `PinRequired` where a PIN is needed and none is given, `PinIncorrect`
-    /// after one attempt, `PinLocked`, `Timeout` with a limit to calls.
-    pub fn open_with(uri: &TokenUri, mut options: TokenOptions) -> Result<Self> {
-        let path = uri.module_path().ok_or_else(|| {
-            Error::new(ErrorKind::InvalidArgument, "the token URI names no module")
-                .with_hint("add ?module-path=/path/to/module.so")
-        })?;
-        let workers = Workers::new(options.call_timeout);
-        let path = path.to_owned();
-        let module = unanswered("load the module", workers.run_outside(move || Module::load(&path)))??;
-        let pin = match uri.pin()? {
-            Some(pin) => Some(pin),
-            None => options.pin.take(),
-        };
-        let found = super::connect::find(&module, &workers, uri)?;
-        let (inside, token) = (Arc::clone(&module), found.clone());
-        let character = workers.run(&module.gate, Access::Shared, move || inside.character_inside(&token));
-        let character = unanswered("list the mechanisms", character)??;
-        let mut pool = Pool {
+impl Pool {
+    pub(super) fn new(
+        module: Arc<Module>,
+        uri: TokenUri,
+        pin: Option<Pin>,
+        workers: Workers,
+        character: Character,
+        found: TokenInfo,
+        options: TokenOptions,
+    ) -> Self {
+        Self {
             me: Weak::new(),
             module,
-            uri: uri.clone(),
+            uri,
             pin,
             workers,
             character,
@@ -133,92 +91,28 @@ impl Token {
             options,
             changed: Condvar::new(),
             silences: AtomicU32::new(0),
-        };
-        let (anchor, _) = pool.connect_to(pool.info.clone())?;
-        pool.lock().anchor = Some(anchor);
-        tracing::debug!(token = %pool.label, quirks = pool.character.quirks.vendor, "opened a token");
-        let pool = Arc::new_cyclic(|me| {
-            pool.me = me.clone();
-            pool
-        });
-        let user: Weak<dyn User> = pool.me.clone();
-        pool.module.add_user(user);
-        Ok(Self(pool))
+        }
+    }
+
+    /// Logs in for the first time.
+    pub(super) fn begin(&mut self) -> Result<()> {
+        let (anchor, _) = self.connect_to(self.info.clone())?;
+        self.lock().anchor = Some(anchor);
+        Ok(())
     }
 
     /// The token, as it described itself when it was opened.
-    #[must_use]
-    pub fn info(&self) -> &TokenInfo {
-        &self.0.info
-    }
-
-    /// What the token can do.
-    #[must_use]
-    pub fn capabilities(&self) -> &Capabilities {
-        &self.0.character.capabilities
-    }
-
-    /// What Keyward does otherwise on this token than on others.
-    #[must_use]
-    pub fn quirks(&self) -> &'static Quirks {
-        self.0.character.quirks
-    }
-
-    /// A session of one's own, until it is dropped. A thread holds one at a time: it waits for
-    /// nobody who waits for it.
-    #[cfg(all(test, feature = "testkit"))]
-    pub(crate) fn session(&self) -> Result<Session<'_>> {
-        self.0.session(self.0.deadline(), true)
-    }
-
-    /// Does `work` on a session. Where the token turns out to be gone, it is opened again, and work
-    /// that may be repeated is.
-    pub(crate) fn run<T>(&self, repeat: Repeat, work: impl Fn(&Session<'_>) -> Result<T>) -> Result<T> {
-        let pool = &*self.0;
-        let deadline = pool.deadline();
-        let attempt = |fresh| {
-            let session = pool.session(deadline, fresh)?;
-            let answer = work(&session);
-            Ok((answer, session.trouble(), session.generation()))
-        };
-        let (answer, trouble, generation) = attempt(false)?;
-        if trouble == Trouble::Session {
-            pool.examine(generation);
-        }
-        if answer.is_ok() || repeat == Repeat::Never || !matches!(trouble, Trouble::Session | Trouble::Call) {
-            return answer;
-        }
-        let (answer, trouble, generation) = attempt(true)?;
-        if answer.is_err() && trouble == Trouble::Session {
-            // The token says that it is well and does not work.
-            pool.lost(generation, Loss::Sessions);
-        }
-        answer
-    }
-}
-
-impl fmt::Debug for Token {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Token('{}', serial {})", self.0.info.label, self.0.info.serial)
-    }
-}
-
-impl Pool {
-    pub(super) fn serial(&self) -> &str {
-        &self.info.serial
-    }
-
-    pub(super) fn login_required(&self) -> bool {
-        self.info.login_required
+    pub(super) fn info(&self) -> &TokenInfo {
+        &self.info
     }
 
     /// When an operation that begins now stops waiting.
-    fn deadline(&self) -> Option<Instant> {
+    pub(super) fn deadline(&self) -> Option<Instant> {
         Instant::now().checked_add(self.options.session_timeout)
     }
 
     /// Lends a session: an idle one, or a new one. A `fresh` one is new where there may be more.
-    fn session(&self, deadline: Option<Instant>, fresh: bool) -> Result<Session<'_>> {
+    pub(super) fn session(&self, deadline: Option<Instant>, fresh: bool) -> Result<Session<'_>> {
         check_process()?;
         let began = Instant::now();
         let mut gone = false;
@@ -337,7 +231,7 @@ impl Pool {
     }
 
     /// Finds out whether only a session is gone, or the token.
-    fn examine(&self, generation: u64) {
+    pub(super) fn examine(&self, generation: u64) {
         if self.lock().generation != generation {
             return;
         }
@@ -388,7 +282,7 @@ impl Pool {
     }
 
     /// Nobody uses this generation any more.
-    fn lost(&self, generation: u64, loss: Loss) {
+    pub(super) fn lost(&self, generation: u64, loss: Loss) {
         let mut state = self.lock();
         if state.generation == generation && matches!(state.phase, Phase::Up) {
             tracing::warn!(token = %self.label, lost = loss.name(), "the token went away");

@@ -169,7 +169,7 @@ impl<'pool> Session<'pool> {
     /// The objects that match, each once.
     pub(crate) fn find(&self, template: &[Attribute]) -> Result<Vec<ObjectHandle>> {
         let template = template.to_vec();
-        let login_required = self.pool.login_required();
+        let login_required = self.pool.info().login_required;
         self.read("search the token", "C_FindObjects", move |inside| {
             let _quiet = inside.module.neighbours.no_writer();
             let mut found = inside.raw.find_objects(&template)?;

@@ -1,0 +1,142 @@
+//! An opened token, and operations on it.
+
+use super::connect;
+use super::fault::Trouble;
+use super::gate::Access;
+use super::info::{Capabilities, TokenInfo};
+use super::module::Module;
+use super::options::TokenOptions;
+use super::outage::Loss;
+use super::pool::{Pool, unanswered};
+use super::quirks::Quirks;
+use super::session::Session;
+use super::uri::TokenUri;
+use super::workers::Workers;
+use crate::error::{Error, ErrorKind, Result};
+use std::fmt;
+use std::sync::{Arc, Weak};
+
+/// A token that is logged in to. Clones share it; sessions are closed with the last.
+///
+/// Where the token goes away and comes back, its sessions are opened anew, the login is repeated and
+/// keys are looked up again: see `docs/tokens.md`. A PIN that was refused is never tried again.
+///
+/// Open a token once for each process, and clone it.
+///
+/// One session, the anchor, is never lent: closing the last session of a process logs it out
+/// (PKCS#11, `C_CloseSession`) and hides the private objects.
+#[derive(Clone)]
+pub struct Token(Arc<Pool>);
+
+/// Whether an operation may be done again where it is not known whether it was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Repeat {
+    /// It changes nothing on the token, so it is tried once more after the token was in trouble.
+    Once,
+    Never,
+}
+
+impl Token {
+    /// Finds and opens the token that `uri` names, with default options.
+    ///
+    /// # Errors
+    /// As [`open_with`](Self::open_with).
+    pub fn open(uri: &TokenUri) -> Result<Self> {
+        Self::open_with(uri, TokenOptions::default())
+    }
+
+    /// Finds the token that `uri` names, opens a session and logs in: with the PIN of the URI or of
+    /// the options, at the PIN pad where the token has one, not at all where it needs no login.
+    ///
+    /// # Errors
+    /// `InvalidArgument` where the URI names no module, `ModuleUnavailable`, `TokenNotFound`,
+    /// `TokenUnavailable`, `PinRequired` where a PIN is needed and none is given, `PinIncorrect`
+    /// after one attempt, `PinLocked`, `Timeout` with a limit to calls.
+    pub fn open_with(uri: &TokenUri, mut options: TokenOptions) -> Result<Self> {
+        let path = uri.module_path().ok_or_else(|| {
+            Error::new(ErrorKind::InvalidArgument, "the token URI names no module")
+                .with_hint("add ?module-path=/path/to/module.so")
+        })?;
+        let workers = Workers::new(options.call_timeout);
+        let path = path.to_owned();
+        let module = unanswered("load the module", workers.run_outside(move || Module::load(&path)))??;
+        let pin = match uri.pin()? {
+            Some(pin) => Some(pin),
+            None => options.pin.take(),
+        };
+        let found = match connect::find(&module, &workers, uri) {
+            // A module that was loaded while its server was down may know of none ever after.
+            Err(error) if error.kind() == ErrorKind::TokenUnavailable => {
+                connect::restart(&module, &workers, &Weak::<Pool>::new(), error)?;
+                connect::find(&module, &workers, uri)?
+            }
+            found => found?,
+        };
+        let (inside, token) = (Arc::clone(&module), found.clone());
+        let character = workers.run(&module.gate, Access::Shared, move || inside.character_inside(&token));
+        let character = unanswered("list the mechanisms", character)??;
+        let mut pool = Pool::new(module, uri.clone(), pin, workers, character, found, options);
+        pool.begin()?;
+        tracing::debug!(token = %pool.label, quirks = pool.character.quirks.vendor, "opened a token");
+        let pool = Arc::new_cyclic(|me| {
+            pool.me = me.clone();
+            pool
+        });
+        pool.module.add_user(pool.me.clone());
+        Ok(Self(pool))
+    }
+
+    /// The token, as it described itself when it was opened.
+    #[must_use]
+    pub fn info(&self) -> &TokenInfo {
+        self.0.info()
+    }
+
+    /// What the token can do.
+    #[must_use]
+    pub fn capabilities(&self) -> &Capabilities {
+        &self.0.character.capabilities
+    }
+
+    /// What Keyward does otherwise on this token than on others.
+    #[must_use]
+    pub fn quirks(&self) -> &'static Quirks {
+        self.0.character.quirks
+    }
+
+    #[cfg(all(test, feature = "testkit"))]
+    pub(crate) fn session(&self) -> Result<Session<'_>> {
+        self.0.session(self.0.deadline(), true)
+    }
+
+    /// Does `work` on a session. Where the token turns out to be gone, it is opened again, and work
+    /// that may be repeated is.
+    pub(crate) fn run<T>(&self, repeat: Repeat, work: impl Fn(&Session<'_>) -> Result<T>) -> Result<T> {
+        let pool = &*self.0;
+        let deadline = pool.deadline();
+        let attempt = |fresh| {
+            let session = pool.session(deadline, fresh)?;
+            let answer = work(&session);
+            Ok((answer, session.trouble(), session.generation()))
+        };
+        let (answer, trouble, generation) = attempt(false)?;
+        if trouble == Trouble::Session {
+            pool.examine(generation);
+        }
+        if answer.is_ok() || repeat == Repeat::Never || !matches!(trouble, Trouble::Session | Trouble::Call) {
+            return answer;
+        }
+        let (answer, trouble, generation) = attempt(true)?;
+        if answer.is_err() && trouble == Trouble::Session {
+            // The token says that it is well and does not work.
+            pool.lost(generation, Loss::Sessions);
+        }
+        answer
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Token('{}', serial {})", self.0.info().label, self.0.info().serial)
+    }
+}
