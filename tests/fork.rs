@@ -1,0 +1,70 @@
+//! A child that was forked does not use its parent's token: PKCS#11 forbids it (`C_Initialize`), and modules
+//! crash or talk into the parent's connection. Alone in its process, because it forks. Run under `softhsm/with`.
+#![allow(unsafe_code)] // fork
+
+use keyward::testkit::SoftToken;
+use keyward::token::{Module, Token, TokenOptions};
+use keyward::{AlgorithmChoice, DataKeyLength, EncryptionContext, ErrorKind, KeyAdmin, KeyName, KeyProvider};
+use std::time::Duration;
+
+/// What `child` returns, as the exit status of a forked process.
+fn in_a_child(child: impl FnOnce() -> i32) -> i32 {
+    // SAFETY: the child allocates, which the C library allows after a fork, and leaves without
+    // running what its parent registered.
+    unsafe {
+        match libc::fork() {
+            -1 => panic!("cannot fork"),
+            0 => libc::_exit(child()),
+            pid => {
+                let mut status = 0;
+                assert_eq!(libc::waitpid(pid, &raw mut status, 0), pid);
+                assert!(libc::WIFEXITED(status), "the child ended by a signal");
+                libc::WEXITSTATUS(status)
+            }
+        }
+    }
+}
+
+#[test]
+fn a_forked_child_is_refused_and_harms_nobody() {
+    let soft = SoftToken::new();
+    let key: KeyName = "a".parse().unwrap();
+    let context = EncryptionContext::new();
+    for limited in [false, true] {
+        let mut options = TokenOptions::default().pin(soft.pin());
+        if limited {
+            options = options.call_timeout(Duration::from_secs(10));
+        }
+        let token = Token::open_with(&soft.uri(), options).unwrap();
+        let hsm = keyward::hsm::HsmProvider::new(token);
+        if !limited {
+            hsm.create_key(&key, AlgorithmChoice::Auto).unwrap();
+        }
+        let (_, wrapped) = hsm.generate_data_key(&key, &context, DataKeyLength::Bytes32).unwrap();
+        let mut in_parent = Some(hsm);
+        let status = in_a_child(|| {
+            let hsm = in_parent.take().unwrap();
+            let refused =
+                |error: &keyward::Error| error.kind() == ErrorKind::ModuleUnavailable && error.hint().is_some();
+            let all = [
+                hsm.unwrap_data_key(&wrapped, &context).map(drop),
+                hsm.generate_data_key(&key, &context, DataKeyLength::Bytes32).map(drop),
+                hsm.list_keys().map(drop),
+                Module::load(&SoftToken::module_path()).map(drop),
+                Token::open_with(&soft.uri(), TokenOptions::default().pin(soft.pin())).map(drop),
+            ];
+            for (number, answer) in (1..).zip(all) {
+                match answer {
+                    Err(error) if refused(&error) => {}
+                    _ => return number,
+                }
+            }
+            // Closing sessions in the child would close the parent's.
+            drop(hsm);
+            0
+        });
+        assert_eq!(status, 0, "the number of the call that was not refused");
+        // The parent goes on with the sessions that it has.
+        in_parent.unwrap().unwrap_data_key(&wrapped, &context).unwrap();
+    }
+}
