@@ -96,7 +96,10 @@ fn generate(session: &Session<'_>, label: &str, algorithm: WrappingAlgorithm) ->
     let handle = match made {
         Ok(handle) => handle,
         Err(error) => {
-            Record::destroy(session, record.kek_id, label)?;
+            if let Err(left) = clear_up(session, class, &record, label) {
+                // Its record stays with it, so that it is known as one that was not finished.
+                tracing::warn!(label, %left, "what was being made may be left behind");
+            }
             return Err(error);
         }
     };
@@ -108,6 +111,14 @@ fn generate(session: &Session<'_>, label: &str, algorithm: WrappingAlgorithm) ->
         return Err(error);
     }
     Ok(key)
+}
+
+/// Destroys what may have been made although the token says that it was not, and its record.
+fn clear_up(session: &Session<'_>, class: KeyClass, record: &Record, label: &str) -> Result<()> {
+    let mut template = template::search(class);
+    template.push(Attribute::Id(record.kek_id.as_bytes().to_vec()));
+    session.find(&template)?.into_iter().try_for_each(|made| session.destroy_object(made))?;
+    Record::destroy(session, record.kek_id, label)
 }
 
 fn write_record(session: &Session<'_>, record: &Record, label: &str) -> Result<()> {
