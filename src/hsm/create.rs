@@ -173,7 +173,7 @@ fn enable_and_prove(session: &Session<'_>, mine: &MasterKey, label: &str) -> Res
     // Where the waiting of another ended first, this fails: the object is gone.
     session.set_attributes(mine.handle, template::usage(algorithm, KeyState::Active))?;
     let canary = prove(session, mine)?;
-    let mut record = Record::new(mine.description.kek_id, algorithm, mine.description.provenance);
+    let mut record = Record::new(mine.description.kek_id, algorithm, Provenance::Generated);
     record.canary = Some(canary);
     write_record(session, &record, label)?;
     let key = lookup::read(session, mine.handle, mine.class)?

@@ -4,6 +4,7 @@ mod faulty;
 mod outputs;
 mod recovery;
 mod silence;
+mod table;
 
 use faulty::Faulty;
 use keyward::hsm::HsmProvider;

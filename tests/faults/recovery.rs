@@ -183,4 +183,4 @@ fn a_key_that_took_anothers_place_protects_nothing() {
 }
 
 #[path = "../provider/raw.rs"]
-mod raw;
+pub(crate) mod raw;
