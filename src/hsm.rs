@@ -162,18 +162,25 @@ impl HsmProvider {
                     return Err(Error::not_authentic());
                 }
                 match wrap::unwrap(session, key, wrapped, context) {
-                    Err(_) if session.trouble() == Trouble::Doubt => Ok(None),
-                    answer => answer.map(Some),
+                    Err(_) if let Trouble::Doubt(code) = session.trouble() => Ok(Err(code)),
+                    answer => answer.map(Ok),
                 }
             })
         };
-        if let Some(data_key) = attempt()? {
-            return Ok(data_key);
-        }
-        // The token gave a code that it may give when it fails itself. Where it recovers what is known
-        // to be good, its second answer counts.
-        self.recovering(wrapped.kek_id(), canary::verify)?;
-        attempt()?.ok_or_else(Error::not_authentic)
+        let code = match attempt()? {
+            Ok(data_key) => return Ok(data_key),
+            Err(code) => code,
+        };
+        // The token gave a code that it may give when it fails itself. So it is asked what is known: to
+        // recover what is good, and to refuse what is not.
+        let usual = self.recovering(wrapped.kek_id(), |session, key| {
+            canary::verify(session, key)?;
+            canary::is_refusal(session, key, code)
+        })?;
+        attempt()?.map_err(|_| match usual {
+            true => Error::not_authentic(),
+            false => Error::new(ErrorKind::TokenUnavailable, "the token fails now and then; unwrapping failed twice"),
+        })
     }
 
     fn count_wrap(&self, key: &MasterKey) -> Result<()> {

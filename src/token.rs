@@ -36,7 +36,7 @@ pub use uri::TokenUri;
 
 pub(crate) use attributes::Attributes;
 pub(crate) use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
-pub(crate) use fault::Trouble;
+pub(crate) use fault::{Code, Trouble};
 pub(crate) use mechanism::{Mechanism, OaepHash};
 pub(crate) use opened::Repeat;
 pub(crate) use session::Session;

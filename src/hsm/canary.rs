@@ -8,7 +8,7 @@ use super::object::MasterKey;
 use super::wrap;
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::{DataKeyLength, EncryptionContext, WrappedKey};
-use crate::token::Session;
+use crate::token::{Code, Session, Trouble};
 use subtle::ConstantTimeEq;
 
 /// The context of canaries: reserved, so that no canary can be taken for a caller's data key.
@@ -75,4 +75,20 @@ pub(super) fn verify(session: &Session<'_>, key: &MasterKey) -> Result<()> {
         format!("key '{label}' is not the key that it was: it does not recover what it wrapped when it was made"),
     )
     .with_hint("another object has taken its CKA_ID or its record; nothing is protected with it"))
+}
+
+/// Whether `code` is the one with which the token refuses what a key did not wrap. Without a canary to
+/// alter, it may be.
+pub(super) fn is_refusal(session: &Session<'_>, key: &MasterKey, code: Code) -> Result<bool> {
+    let Some(canary) = &key.canary else { return Ok(true) };
+    let mut ciphertext = canary.ciphertext().to_vec();
+    if let Some(last) = ciphertext.last_mut() {
+        *last ^= 1;
+    }
+    let altered = WrappedKey::new(canary.algorithm(), canary.kek_id(), canary.parameters(), ciphertext)?;
+    match wrap::unwrap(session, key, &altered, &context()?) {
+        Err(error) if error.kind() == ErrorKind::NotAuthentic => Ok(session.trouble() == Trouble::Doubt(code)),
+        Err(error) => Err(error),
+        Ok(_) => Err(Error::new(ErrorKind::TokenUnavailable, "the token recovers what was altered")),
+    }
 }

@@ -6,6 +6,9 @@ use crate::error::{Error, ErrorKind};
 use cryptoki::context::Function;
 use cryptoki::error::{Error as Cause, RvError};
 
+/// A return code, to compare with another.
+pub(crate) type Code = RvError;
+
 /// What a failed call says about the session and the token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Trouble {
@@ -15,8 +18,8 @@ pub(crate) enum Trouble {
     Call,
     /// The session is gone, and perhaps the token with it.
     Session,
-    /// A ciphertext was refused with a code that a failing token gives as well.
-    Doubt,
+    /// A ciphertext was refused with this code, which a failing token may give as well.
+    Doubt(Code),
     /// There was no answer.
     Silence,
 }
@@ -168,7 +171,7 @@ fn classify(cause: &Cause) -> Verdict {
             (Kind::NotAuthentic, Trouble::None).into()
         }
         // SoftHSM answers GENERAL_ERROR to altered bytes, Kryoptic DEVICE_ERROR, others what they like.
-        _ if recovering => (Kind::NotAuthentic, Trouble::Doubt).into(),
+        _ if recovering => (Kind::NotAuthentic, Trouble::Doubt(code)).into(),
         // p11-kit's client says DEVICE_ERROR when its server died.
         DeviceError | GeneralError | FunctionFailed => (Kind::TokenUnavailable, Trouble::Session).into(),
         _ => (Kind::TokenUnavailable, Trouble::Call).into(),
