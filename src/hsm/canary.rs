@@ -58,17 +58,21 @@ pub(super) fn verify(session: &Session<'_>, key: &MasterKey) -> Result<()> {
         return Ok(());
     }
     let label = key.description.label();
-    if let Err(error) = prove(session, key) {
-        return Err(match error.kind() {
-            ErrorKind::Unsupported => {
-                Error::new(ErrorKind::TokenUnavailable, format!("the token recovers nothing with key '{label}'"))
-            }
-            _ => error,
-        });
+    match prove(session, key) {
+        // It recovers what it wraps now. Did the token fail for a moment?
+        Ok(_) if recovers()? => return Ok(()),
+        Ok(_) => {}
+        Err(error) if error.kind() == ErrorKind::Unsupported => {
+            let message = format!("the token recovers nothing with key '{label}'");
+            return Err(Error::new(ErrorKind::TokenUnavailable, message));
+        }
+        Err(error) => return Err(error),
     }
-    // It recovers what it wraps now. Did the token fail for a moment?
-    if recovers()? {
-        return Ok(());
+    if let Trouble::Doubt(code) = session.trouble()
+        && !is_refusal(session, key, code)?
+    {
+        let message = format!("the token fails now and then with key '{label}'");
+        return Err(Error::new(ErrorKind::TokenUnavailable, message));
     }
     Err(Error::new(
         ErrorKind::KeyAttributes,

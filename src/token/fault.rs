@@ -96,6 +96,19 @@ pub(super) fn is_stale_handle(cause: &Cause) -> bool {
     )
 }
 
+/// Whether a failure to read several attributes may be that of one of them, and not the token's.
+pub(super) fn may_be_one_attributes(cause: &Cause) -> bool {
+    use RvError::*;
+    match cause {
+        // SoftHSM answers the first to a date, nShield the second to an attribute that it does not know.
+        Cause::Pkcs11(GeneralError | FunctionFailed, _) => true,
+        Cause::Pkcs11(AttributeTypeInvalid | AttributeValueInvalid | AttributeSensitive | BufferTooSmall, _) => true,
+        Cause::Pkcs11(..) => false,
+        // `cryptoki` cannot express a value.
+        _ => true,
+    }
+}
+
 struct Verdict {
     kind: ErrorKind,
     trouble: Trouble,

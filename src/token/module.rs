@@ -146,16 +146,23 @@ impl Module {
     }
 
     fn list_tokens(&self) -> Result<Vec<TokenInfo>> {
+        Ok(self.look_into_slots()?.0)
+    }
+
+    /// The tokens that describe themselves, and how many do not.
+    fn look_into_slots(&self) -> Result<(Vec<TokenInfo>, usize)> {
         let _quiet = self.neighbours.no_writer();
         let slots = self.context.get_slots_with_token().map_err(|cause| fault("list the slots", cause))?;
-        let mut tokens = Vec::with_capacity(slots.len());
+        let all = slots.len();
+        let mut tokens = Vec::with_capacity(all);
         for slot in slots {
             match self.context.get_token_info(slot) {
                 Ok(info) => tokens.push(TokenInfo::new(slot, &info)),
                 Err(cause) => tracing::warn!(slot = slot.id(), %cause, "a slot's token does not describe itself"),
             }
         }
-        Ok(tokens)
+        let silent = all - tokens.len();
+        Ok((tokens, silent))
     }
 
     /// The one token that `uri` names.
@@ -170,7 +177,7 @@ impl Module {
 
     /// The same for who is inside already.
     pub(super) fn find_inside(&self, uri: &TokenUri) -> Result<TokenInfo> {
-        let all = self.list_tokens()?;
+        let (all, silent) = self.look_into_slots()?;
         if all.is_empty() {
             // A p11-kit client whose server is down answers with zero slots, not with an error.
             return Err(Error::new(
@@ -185,6 +192,10 @@ impl Module {
             (Some(_), others) => {
                 Err(Error::new(ErrorKind::TokenNotFound, format!("{} tokens match {uri}", others + 1))
                     .with_hint("add serial=… to the URI; `keyward token list` shows the serial numbers"))
+            }
+            // It may be one that has just gone, or is failing.
+            (None, _) if silent > 0 => {
+                Err(Error::new(ErrorKind::TokenUnavailable, format!("no token that answers matches {uri}")))
             }
             (None, _) => {
                 let labels: Vec<_> =

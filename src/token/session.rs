@@ -3,7 +3,7 @@
 //! What a call reads and writes is its own: one that hangs keeps it until it comes back.
 
 use super::attributes::Attributes;
-use super::fault::{Trouble, ckr, is_stale_handle, judge, no_answer};
+use super::fault::{Trouble, ckr, is_stale_handle, judge, may_be_one_attributes, no_answer};
 use super::gate::Access;
 use super::handle::Handle;
 use super::mechanism::Mechanism;
@@ -198,8 +198,25 @@ impl<'pool> Session<'pool> {
             let mut found = match ask(&types) {
                 Ok(found) => found,
                 Err(cause) if is_stale_handle(&cause) => return Ok(None),
-                // One strange value fails them all: ask one by one and leave out the strange.
-                Err(_) => types.iter().filter_map(|one| ask(&[*one]).ok()).flatten().collect(),
+                Err(cause) if !may_be_one_attributes(&cause) => return Err(cause),
+                // One strange value fails them all: ask one by one and leave out the strange. Not its name
+                // and id, without which it would pass for an object of somebody else.
+                Err(_) => {
+                    let mut found = Vec::with_capacity(types.len());
+                    for one in &types {
+                        match ask(&[*one]) {
+                            Ok(value) => found.extend(value),
+                            Err(cause)
+                                if !may_be_one_attributes(&cause)
+                                    || matches!(*one, AttributeType::Label | AttributeType::Id) =>
+                            {
+                                return Err(cause);
+                            }
+                            Err(_) => {}
+                        }
+                    }
+                    found
+                }
             };
             if found.is_empty() {
                 // Nothing at all: is it the object or the session that is gone?

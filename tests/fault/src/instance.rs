@@ -23,7 +23,10 @@ pub(crate) struct Instance {
     script: RwLock<(Option<Stamp>, Current)>,
     life: AtomicU8,
     real_is_initialized: AtomicBool,
-    pub(crate) sessions: Mutex<Sessions>,
+    sessions: Mutex<Sessions>,
+    /// Held by every real call, and alone by what ends sessions and logins: real modules do not bear
+    /// that under a call that is being made.
+    pub(crate) calls: RwLock<()>,
 }
 
 /// The script, or the line of it that makes no sense.
@@ -113,6 +116,7 @@ impl Instance {
             life: AtomicU8::new(NOT_INITIALIZED),
             real_is_initialized: AtomicBool::new(false),
             sessions: Mutex::default(),
+            calls: RwLock::default(),
         })
     }
 
@@ -224,6 +228,7 @@ impl Instance {
     }
 
     fn drop_sessions(&self) {
+        let _alone = self.calls.write();
         let dropped = std::mem::take(&mut *self.sessions());
         let Some(close) = self.real.C_CloseSession else { return };
         for session in dropped.slots.into_keys() {
@@ -235,6 +240,7 @@ impl Instance {
     fn lose_login(&self, session: Option<CK_SESSION_HANDLE>) {
         let ours = self.sessions().slots.clone();
         let slot = session.and_then(|session| ours.get(&session).copied());
+        let _alone = self.calls.write();
         let mut left = HashSet::new();
         let Some(log_out) = self.real.C_Logout else { return };
         for (session, at) in ours {
