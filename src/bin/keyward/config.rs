@@ -34,7 +34,7 @@ impl Config {
     }
 
     /// The line and what is wrong there. The line itself is not repeated: it may hold a PIN.
-    fn parse(text: &str) -> Result<Self, (usize, String)> {
+    pub(crate) fn parse(text: &str) -> Result<Self, (usize, String)> {
         toml::from_str(text).map_err(|error| {
             let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
             (before.matches('\n').count() + 1, error.message().to_owned())
