@@ -26,9 +26,12 @@ fuzz_target!(|input: &[u8]| {
         }
     }
 
-    let mistake = |pin: &str| {
-        let text = format!("token = 'pkcs11:token=demo?pin-value={pin}'\n{text}");
-        Config::parse(&text).map(drop)
-    };
-    assert_eq!(mistake("1234"), mistake("4321"));
+    // The text on lines of its own, and as what is wrong with the token's line.
+    for end in ["\n", ""] {
+        let mistake = |pin: &str| {
+            let text = format!("token = 'pkcs11:token=demo?pin-value={pin}'{end}{text}");
+            Config::parse(&text).map(drop)
+        };
+        assert_eq!(mistake("1234"), mistake("4321"));
+    }
 });
