@@ -1,5 +1,5 @@
 //! The command line's configuration file. Nothing panics; a mistake is named with a line of the file;
-//! and what is said of one does not depend on the PIN in the line of the token.
+//! and what is said of one does not depend on a PIN in the file.
 
 #![no_main]
 
@@ -26,12 +26,17 @@ fuzz_target!(|input: &[u8]| {
         }
     }
 
-    // The text on lines of its own, and as what is wrong with the token's line.
-    for end in ["\n", ""] {
+    // The token where it belongs and where it does not; the text on lines of its own, and as what is
+    // wrong with that line.
+    for (field, end) in
+        [("token", "\n"), ("token", ""), ("keys", "\n"), ("max_sessions", "\n"), ("max_gcm_wraps", "\n")]
+    {
         let mistake = |pin: &str| {
-            let text = format!("token = 'pkcs11:token=demo?pin-value={pin}'{end}{text}");
+            let text = format!("{field} = 'pkcs11:token=demo?pin-value={pin}'{end}{text}");
             Config::parse(&text).map(drop)
         };
         assert_eq!(mistake("1234"), mistake("4321"));
     }
+    let mistake = |pin: &str| Config::parse(&format!("keys = ['a', 'pkcs11:?pin-value={pin}']\n{text}")).map(drop);
+    assert_eq!(mistake("1234"), mistake("4321"));
 });
