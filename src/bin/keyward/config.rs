@@ -34,10 +34,14 @@ impl Config {
     }
 
     /// The line and what is wrong there. The line itself is not repeated: it may hold a PIN.
-    fn parse(text: &str) -> Result<Self, (usize, String)> {
+    pub(crate) fn parse(text: &str) -> Result<Self, (usize, String)> {
         toml::from_str(text).map_err(|error| {
             let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
-            (before.matches('\n').count() + 1, error.message().to_owned())
+            // A value that is not what it should be is repeated before the last ", expected".
+            let message = error.message();
+            let said = message.rsplit_once(", expected ").filter(|_| message.starts_with("invalid "));
+            let said = said.map_or(message.to_owned(), |(_, expected)| format!("expected {expected}"));
+            (before.matches('\n').count() + 1, said)
         })
     }
 }
@@ -45,7 +49,8 @@ impl Config {
 fn names<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<KeyName>>, D::Error> {
     let names = Vec::<String>::deserialize(deserializer)?;
     let names: keyward::Result<Vec<KeyName>> = names.iter().map(|name| name.parse()).collect();
-    names.map(Some).map_err(serde::de::Error::custom)
+    // The error of a name repeats it.
+    names.map(Some).map_err(|_| serde::de::Error::custom("one of the keys is not a key name"))
 }
 
 #[cfg(test)]
@@ -70,6 +75,9 @@ mod tests {
             ("token = 'pin-value=123", 1, ""),
             ("keys = ['a b']", 1, "not a key name"),
             ("max_sessions = 0", 1, "nonzero"),
+            ("keys = 'pin-value=123'", 1, "expected a sequence"),
+            ("keys = ['a', 'pin-value=123']", 1, "not a key name"),
+            ("max_sessions = 'pin-value=123, expected'", 1, "expected a nonzero"),
         ] {
             let (at, message) = Config::parse(text).unwrap_err();
             assert_eq!(at, line, "{text}: {message}");

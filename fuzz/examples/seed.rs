@@ -1,0 +1,113 @@
+//! Makes the seeds in `corpus/`: `fuzz/seed` runs it.
+//!
+//! A handful for each target, one for each shape that the target's parser knows.
+
+use keyward::key::CustomerKey;
+use keyward::{AlgorithmChoice, EncryptionContext, Encryptor, KekId, KeyAdmin, KeyName, WrappedKey, WrappingAlgorithm};
+use keyward_fuzz::originals::CUSTOMER_KEY;
+use std::error::Error;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+fn main() -> Result<()> {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
+    envelopes(&corpus.join("envelope"))?;
+    wrapped_keys(&corpus.join("wrapped_key"))?;
+    texts(&corpus.join("token_uri"), &TOKEN_URIS)?;
+    texts(&corpus.join("config"), &CONFIGS)?;
+    texts(&corpus.join("names"), &NAMES)?;
+    let context = EncryptionContext::from_pairs([("tenant", "acme"), ("empty", "")])?;
+    write(&corpus.join("names"), "context", &context.to_bytes())
+}
+
+fn envelopes(directory: &Path) -> Result<()> {
+    // These open: the customer's key is fixed.
+    let customer = CustomerKey::from_slice(&CUSTOMER_KEY)?;
+    let own = || Encryptor::with_customer_key(&customer).slots_len(256);
+    write(directory, "customer", &own().encrypt(b"hello")?)?;
+    write(directory, "customer-empty", &own().encrypt(b"")?)?;
+    let context = EncryptionContext::from_pairs([("tenant", "acme")])?;
+    write(directory, "customer-context", &own().context(context.clone()).encrypt(b"hello")?)?;
+    write(directory, "customer-two-chunks", &own().encrypt(&[7; 16384])?)?;
+
+    // The provider's keys are gone after this run; these can be inspected.
+    let provider = keyward::testkit::MemoryProvider::new();
+    let key: KeyName = "key".parse()?;
+    provider.create_key(&key, AlgorithmChoice::Auto)?;
+    let keyed = || Encryptor::new(&provider, &key);
+    write(directory, "provider", &keyed().context(context).encrypt(b"hello")?)?;
+    let (mut writer, slots) = keyed().writer_detached(Vec::new())?;
+    writer.write_all(b"hello")?;
+    write(directory, "detached", &writer.finish()?)?;
+    let wrapped_key = directory.with_file_name("wrapped_key");
+    write(&wrapped_key, "detached-slots", slots.as_bytes())?;
+
+    // Scripts of edits: which original, which other, then kind, offset, length and value.
+    write(directory, "edit-nothing", &[0, 1])?;
+    write(directory, "edit-flip", &[0, 1, 0, 0, 40, 0, 0, 1])?;
+    write(directory, "edit-truncate", &[2, 1, 2, 0x40, 0, 0, 0, 0])?;
+    write(directory, "edit-splice-and-repair", &[0, 1, 5, 0, 50, 0, 128, 0, 7, 0, 0, 0, 0, 0])?;
+    write(directory, "edit-body-of-another", &[0, 1, 6, 1, 50, 0, 0, 0])?;
+    write(directory, "edit-detached", &[4, 0, 3, 0, 34, 0, 16, 0])?;
+    write(directory, "edit-customer", &[3, 0, 4, 0, 34, 0, 4, 9])
+}
+
+fn wrapped_keys(directory: &Path) -> Result<()> {
+    let id = KekId::from_bytes([9; 16]);
+    let mut several = Vec::new();
+    for (algorithm, parameters, ciphertext) in [
+        (WrappingAlgorithm::AesGcm, 12, 48),
+        (WrappingAlgorithm::AesKw, 0, 72),
+        (WrappingAlgorithm::RsaOaep, 0, 384),
+        (WrappingAlgorithm::RsaOaepSha1, 0, 256),
+        (WrappingAlgorithm::CustomerKey, 32, 32),
+    ] {
+        let bytes = WrappedKey::new(algorithm, id, vec![1; parameters], vec![2; ciphertext])?.to_bytes();
+        write(directory, algorithm.name(), &bytes)?;
+        several.extend(u16::try_from(bytes.len())?.to_be_bytes());
+        several.extend(bytes);
+    }
+    write(directory, "several", &several)
+}
+
+const TOKEN_URIS: [(&str, &str); 5] = [
+    ("usual", "pkcs11:token=demo?module-path=/usr/lib/softhsm/libsofthsm2.so&pin-source=file:/run/pin"),
+    ("pin", "pkcs11:serial=0123abcd?pin-value=12%2034&module-path=/m.so"),
+    ("all", "pkcs11:token=my%20token;serial=1;manufacturer=Snake%20Oil,%20Inc.;model=1.0?module-path=/a%26b.so"),
+    ("scheme", "PKCS11:"),
+    ("refused", "pkcs11:token=%C3%A9;slot-id=3?module-name=softhsm2"),
+];
+
+const CONFIGS: [(&str, &str); 3] = [
+    (
+        "all",
+        "token = 'pkcs11:token=x'\nkeys = ['a', 'b/c']\nmax_sessions = 4\nsession_timeout_seconds = 5\nmax_gcm_wraps = 6\n",
+    ),
+    ("refused", "# a comment\nkeys = [\"a b\"]\nmax_sessions = 0\n"),
+    ("cut", "keys = ['a',\n  'b"),
+];
+
+const NAMES: [(&str, &str); 6] = [
+    ("name", "payments/cards_2.x-y"),
+    ("version", "4294967295"),
+    ("kek-id", "0123456789abcdefABCDEF0123456789"),
+    ("algorithm", "rsa-oaep-sha1"),
+    ("pairs", "tenant=acme\nobject=7\n"),
+    ("public-key", PUBLIC_KEY),
+];
+
+/// Of a key that was made for this and used for nothing.
+const PUBLIC_KEY: &str = include_str!("public-key.txt");
+
+fn texts(directory: &Path, texts: &[(&str, &str)]) -> Result<()> {
+    texts.iter().try_for_each(|(name, text)| write(directory, name, text.as_bytes()))
+}
+
+fn write(directory: &Path, name: &str, bytes: &[u8]) -> Result<()> {
+    fs::create_dir_all(directory)?;
+    let path: PathBuf = directory.join(name);
+    Ok(fs::write(path, bytes)?)
+}
