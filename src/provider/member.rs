@@ -3,7 +3,7 @@
 use crate::error::Result;
 use std::fmt;
 
-/// A provider and what it is called in errors, logs and [`MemberHealth`].
+/// A provider and what it is called in errors, logs and [`MemberHealth`](super::MemberHealth).
 pub struct Member<P> {
     pub(super) name: String,
     pub(super) source: Source<P>,
