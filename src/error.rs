@@ -59,6 +59,24 @@ pub enum ErrorKind {
     Internal,
 }
 
+impl ErrorKind {
+    /// Whether it is the token that does not serve: absent, failing, overdue, or not logged in to.
+    /// Another token may do what was asked for, and so may this one another time. Every other kind
+    /// is an answer, which asking elsewhere does not change.
+    #[must_use]
+    pub fn is_unavailable(self) -> bool {
+        match self {
+            Self::TokenUnavailable | Self::Timeout | Self::ModuleUnavailable | Self::TokenNotFound => true,
+            _ => self.is_of_the_pin(),
+        }
+    }
+
+    /// Whether trying again with the same PIN may lock the token, or cannot help.
+    pub(crate) fn is_of_the_pin(self) -> bool {
+        matches!(self, Self::PinRequired | Self::PinIncorrect | Self::PinLocked)
+    }
+}
+
 /// Why an operation failed.
 ///
 /// `Display` prints one line without the cause; the cause is reached through
@@ -90,6 +108,12 @@ impl Error {
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Source>) -> Self {
         self.0.source = Some(source.into());
+        self
+    }
+
+    /// The same error in other words.
+    pub(crate) fn with_message(mut self, message: impl Into<Cow<'static, str>>) -> Self {
+        self.0.message = message.into();
         self
     }
 

@@ -13,6 +13,7 @@
 //!   ranges. [`envelope::Rewrap`] moves them to new keys without touching their bodies.
 //! - [`key::PublicKeyProvider`] wraps with an RSA public key on hosts without a token;
 //!   [`key::CustomerKey`] encrypts under a key that the caller keeps.
+//! - [`provider::Failover`] keeps working while one of several tokens is down.
 //!
 //! ```no_run
 //! use keyward::{Decryptor, EncryptionContext, Encryptor, KeyName, hsm::HsmProvider, token::Token};
@@ -62,6 +63,7 @@ pub mod envelope;
 mod error;
 pub mod hsm;
 pub mod key;
+pub mod provider;
 #[cfg(feature = "testkit")]
 pub mod testkit;
 pub mod token;
