@@ -81,11 +81,15 @@ impl Pool {
     }
 
     fn connect(&self) -> Result<(Handle, TokenInfo)> {
-        let found = find(&self.module, &self.workers, &self.uri)?;
+        let found = find(&self.module, &self.workers, &self.uri).map_err(|error| match error.kind() {
+            // It was there, and will be again.
+            ErrorKind::TokenNotFound => Error::new(ErrorKind::TokenUnavailable, error.to_string()),
+            _ => error,
+        })?;
         if found.serial != self.info().serial {
             let message =
                 format!("in place of token '{}' there is one with the serial number {}", self.label, found.serial);
-            return Err(Error::new(ErrorKind::TokenNotFound, message));
+            return Err(Error::new(ErrorKind::TokenUnavailable, message));
         }
         self.connect_to(found)
     }
@@ -107,7 +111,7 @@ impl Pool {
 
 /// Whether a new start of the module may help. Not where the token has answered.
 fn may_help(error: &Error) -> bool {
-    matches!(error.kind(), ErrorKind::TokenUnavailable | ErrorKind::TokenNotFound | ErrorKind::ModuleUnavailable)
+    matches!(error.kind(), ErrorKind::TokenUnavailable | ErrorKind::ModuleUnavailable)
 }
 
 fn log_in(anchor: &Handle, pin: Option<&Pin>) -> Result<(), Cause> {

@@ -149,20 +149,23 @@ impl Module {
         Ok(self.look_into_slots()?.0)
     }
 
-    /// The tokens that describe themselves, and how many do not.
+    /// The tokens that describe themselves, and how many are there and fail to.
     fn look_into_slots(&self) -> Result<(Vec<TokenInfo>, usize)> {
         let _quiet = self.neighbours.no_writer();
         let slots = self.context.get_slots_with_token().map_err(|cause| fault("list the slots", cause))?;
-        let all = slots.len();
-        let mut tokens = Vec::with_capacity(all);
+        let (mut tokens, mut failing) = (Vec::with_capacity(slots.len()), 0);
         for slot in slots {
             match self.context.get_token_info(slot) {
                 Ok(info) => tokens.push(TokenInfo::new(slot, &info)),
-                Err(cause) => tracing::warn!(slot = slot.id(), %cause, "a slot's token does not describe itself"),
+                Err(cause) => {
+                    tracing::warn!(slot = slot.id(), %cause, "a slot's token does not describe itself");
+                    let gone =
+                        matches!(cause, Cause::Pkcs11(RvError::TokenNotPresent | RvError::TokenNotRecognized, _));
+                    failing += usize::from(!gone);
+                }
             }
         }
-        let silent = all - tokens.len();
-        Ok((tokens, silent))
+        Ok((tokens, failing))
     }
 
     /// The one token that `uri` names.
@@ -177,7 +180,7 @@ impl Module {
 
     /// The same for who is inside already.
     pub(super) fn find_inside(&self, uri: &TokenUri) -> Result<TokenInfo> {
-        let (all, silent) = self.look_into_slots()?;
+        let (all, failing) = self.look_into_slots()?;
         if all.is_empty() {
             // A p11-kit client whose server is down answers with zero slots, not with an error.
             return Err(Error::new(
@@ -193,8 +196,8 @@ impl Module {
                 Err(Error::new(ErrorKind::TokenNotFound, format!("{} tokens match {uri}", others + 1))
                     .with_hint("add serial=… to the URI; `keyward token list` shows the serial numbers"))
             }
-            // It may be one that has just gone, or is failing.
-            (None, _) if silent > 0 => {
+            // It may be one of those.
+            (None, _) if failing > 0 => {
                 Err(Error::new(ErrorKind::TokenUnavailable, format!("no token that answers matches {uri}")))
             }
             (None, _) => {

@@ -116,7 +116,8 @@ impl TokenUri {
             "module-name" => {
                 Err(invalid("module-name is not supported").with_hint("use module-path=/path/to/module.so"))
             }
-            _ => Err(unknown(name)),
+            // Not repeated: an `&` in a PIN makes an attribute of what follows.
+            _ => Err(invalid("an attribute after the ? of the token URI is not supported").with_hint(SUPPORTED)),
         }
     }
 }
@@ -214,9 +215,10 @@ fn not_a_pair() -> Error {
     invalid("the token URI holds an attribute without '='")
 }
 
+const SUPPORTED: &str = "supported: token, serial, manufacturer, model; then ? and module-path, pin-source, pin-value (an & in a PIN is %26)";
+
 fn unknown(name: &str) -> Error {
-    invalid(format!("'{}' in the token URI is not supported", name.escape_debug()))
-        .with_hint("supported: token, serial, manufacturer, model; then ? and module-path, pin-source, pin-value")
+    invalid(format!("'{}' in the token URI is not supported", name.escape_debug())).with_hint(SUPPORTED)
 }
 
 fn invalid(message: impl Into<std::borrow::Cow<'static, str>>) -> Error {

@@ -41,7 +41,11 @@ fn is_one_of(code: &str, codes: &str) -> bool {
 
 /// The kind that a failed call is to be reported as, by what the standard says of its code and by
 /// which function gave it.
-fn expected(function: &str, code: &str) -> ErrorKind {
+fn expected(function: &str, code: &str, once: bool) -> ErrorKind {
+    // Of several slots, one that is empty is not the one that is looked for.
+    if function == "C_GetTokenInfo" && is_one_of(code, "TOKEN_NOT_PRESENT TOKEN_NOT_RECOGNIZED") {
+        return if once { ErrorKind::TokenNotFound } else { ErrorKind::TokenUnavailable };
+    }
     // Its failure is noticed as something else: no token, or a search that is still going on.
     if matches!(function, "C_GetTokenInfo" | "C_FindObjectsFinal") {
         return ErrorKind::TokenUnavailable;
@@ -118,7 +122,11 @@ impl Case<'_> {
                             "{script}: done, although the token failed"
                         ),
                         Err(error) => {
-                            assert_eq!(error.kind(), expected(function, code), "{script}: {error}");
+                            assert_eq!(
+                                error.kind(),
+                                expected(function, code, calls == "1" && self.prelude.is_empty()),
+                                "{script}: {error}"
+                            );
                         }
                     }
                     faulty.well();
@@ -204,7 +212,7 @@ fn opening_again() {
         match generate(&hsm, &key) {
             Ok(_) => assert_eq!(code, "CKR_USER_ALREADY_LOGGED_IN"),
             Err(error) => {
-                assert_eq!(error.kind(), expected("C_Login", code), "{code}: {error}");
+                assert_eq!(error.kind(), expected("C_Login", code, false), "{code}: {error}");
             }
         }
         PAIRS.fetch_add(1, Ordering::Relaxed);
@@ -243,7 +251,7 @@ fn making_keys() {
         };
         // A token that has no data objects keeps no records.
         let tolerates = |function: &str, code: &str| {
-            function == "C_CreateObject" && expected(function, code) == ErrorKind::Unsupported
+            function == "C_CreateObject" && expected(function, code, true) == ErrorKind::Unsupported
         };
         let functions: &[&str] =
             if algorithm.is_rsa() { &[generates] } else { &[generates, "C_CreateObject", "C_SetAttributeValue"] };
