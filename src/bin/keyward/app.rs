@@ -1,27 +1,41 @@
-//! What all commands work with: the configuration, and the way to the token.
+//! What all commands work with: the configuration, and the way to the tokens.
 
 use crate::args::Global;
-use crate::config::Config;
+use crate::config::{Config, Together};
 use crate::{output, pin};
 use keyward::hsm::HsmProvider;
+use keyward::provider::{Failover, Member};
 use keyward::token::{Token, TokenOptions, TokenUri};
-use keyward::{Error, ErrorKind, KeyName, KeyRef, Result};
+use keyward::{Error, ErrorKind, KeyAdmin, KeyName, KeyProvider, KeyRef, Result};
+use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) struct App {
-    uri: Option<String>,
-    config: Config,
+    uris: Vec<String>,
+    config: Arc<Config>,
     quiet: bool,
 }
 
+/// What uses and administers the keys of one token, or of several that serve together.
+pub(crate) trait Keys: KeyProvider + KeyAdmin {}
+
+impl<T: KeyProvider + KeyAdmin> Keys for T {}
+
+pub(crate) type Provider = Box<dyn Keys>;
+
 impl App {
     pub(crate) fn new(global: Global) -> Result<Self> {
-        let config = match &global.config {
+        let mut config = match &global.config {
             Some(path) if !path.as_os_str().is_empty() => Config::read(path)?,
             _ => Config::default(),
         };
-        let uri = global.token.filter(|uri| !uri.is_empty()).or_else(|| config.token.clone());
-        Ok(Self { uri, config, quiet: global.quiet })
+        // One that is named on the command line is used alone.
+        let uris = match global.token.filter(|uri| !uri.is_empty()) {
+            Some(uri) => vec![uri],
+            None => config.tokens.take().unwrap_or_else(|| config.token.take().into_iter().collect()),
+        };
+        Ok(Self { uris, config: Arc::new(config), quiet: global.quiet })
     }
 
     pub(crate) fn quiet(&self) -> bool {
@@ -35,39 +49,88 @@ impl App {
         }
     }
 
-    /// The token that is named, where one is.
-    pub(crate) fn uri_if_named(&self) -> Result<Option<TokenUri>> {
-        self.uri.as_deref().map(str::parse).transpose()
+    /// All tokens that are named.
+    pub(crate) fn uris(&self) -> Result<Vec<TokenUri>> {
+        if self.uris.is_empty() {
+            return Err(Error::new(ErrorKind::InvalidArgument, "no token is named").with_hint(
+                "give --token URI or set KEYWARD_TOKEN, as in pkcs11:token=LABEL?module-path=/path/to/module.so",
+            ));
+        }
+        self.uris.iter().map(|uri| uri.parse()).collect()
     }
 
+    /// The token that is named, where one is.
+    pub(crate) fn uri_if_named(&self) -> Result<Option<TokenUri>> {
+        if self.uris.is_empty() { Ok(None) } else { self.uri().map(Some) }
+    }
+
+    /// The one token that is named.
     pub(crate) fn uri(&self) -> Result<TokenUri> {
-        self.uri_if_named()?.ok_or_else(|| {
-            Error::new(ErrorKind::InvalidArgument, "no token is named").with_hint(
-                "give --token URI or set KEYWARD_TOKEN, as in pkcs11:token=LABEL?module-path=/path/to/module.so",
-            )
+        let mut uris = self.uris()?;
+        match (uris.pop(), uris.len()) {
+            (Some(one), 0) => Ok(one),
+            _ => Err(Error::new(ErrorKind::InvalidArgument, "the configuration names several tokens")
+                .with_hint("name one with --token URI; `keyward doctor` looks at all of them")),
+        }
+    }
+
+    /// How several tokens serve together, where there are several.
+    pub(crate) fn together(&self) -> Option<Together> {
+        self.config.failover.filter(|_| self.uris.len() > 1)
+    }
+
+    /// The provider of the token, for the keys that the configuration allows.
+    pub(crate) fn provider(&self) -> Result<Provider> {
+        self.provider_for(&[], false)
+    }
+
+    /// The same for these keys alone; for all that are allowed where none is given. Whether the user
+    /// vouches for what RSA keys open.
+    pub(crate) fn provider_for(&self, names: &[KeyName], asserts_origin: bool) -> Result<Provider> {
+        for name in names {
+            self.check_allowed(name)?;
+        }
+        let only = if names.is_empty() { self.config.keys.clone() } else { Some(names.to_vec()) };
+        let dress = move |token: Token, config: &Config| {
+            let mut provider = HsmProvider::new(token);
+            if let Some(max) = config.max_gcm_wraps {
+                provider = provider.max_gcm_wraps(max);
+            }
+            if let Some(only) = &only {
+                provider = provider.only(only.iter().cloned());
+            }
+            if asserts_origin { provider.danger_assert_origin() } else { provider }
+        };
+        let Some(together) = self.together() else {
+            return Ok(Box::new(dress(self.open()?, &self.config)));
+        };
+        let dress = Arc::new(dress);
+        let members = self.uris()?.into_iter().map(|uri| {
+            let (config, dress) = (Arc::clone(&self.config), Arc::clone(&dress));
+            // Nobody is asked for the PIN of a token that is opened in the background.
+            Member::opening(uri.to_string(), move || {
+                let token = Token::open_with(&uri, options(&config, pin::from_environment()))?;
+                Ok(dress(token, &config))
+            })
+        });
+        let required = self.config.require_siblings.map_or(1, NonZeroUsize::get);
+        Ok(match together {
+            Together::Replicas => Box::new(Failover::replicas(members)?),
+            Together::Siblings => Box::new(Failover::siblings(members)?.require_siblings(required)),
         })
     }
 
     /// Opens the token. The PIN comes from the URI, else from the environment, else from whoever
     /// sits at the terminal; it is tried once.
     fn open(&self) -> Result<Token> {
-        let uri = self.uri()?;
-        let options = |pin| {
-            let mut options = TokenOptions::default();
-            if let Some(max) = self.config.max_sessions {
-                options = options.max_sessions(max.get());
-            }
-            if let Some(seconds) = self.config.session_timeout_seconds {
-                options = options.session_timeout(Duration::from_secs(seconds));
-            }
-            match pin {
-                Some(pin) => options.pin(pin),
-                None => options,
-            }
-        };
+        self.open_one(&self.uri()?)
+    }
+
+    /// Opens one of the tokens that are named.
+    pub(crate) fn open_one(&self, uri: &TokenUri) -> Result<Token> {
         let given = pin::from_environment();
         let none_given = given.is_none();
-        match Token::open_with(&uri, options(given)) {
+        match Token::open_with(uri, options(&self.config, given)) {
             // Not where the URI names a file for the PIN that cannot be read: that is to be told.
             Err(error)
                 if error.kind() == ErrorKind::PinRequired
@@ -76,31 +139,10 @@ impl App {
                     && pin::can_ask() =>
             {
                 let typed = pin::ask(&format!("PIN for {uri}"))?;
-                Token::open_with(&uri, options(Some(typed)))
+                Token::open_with(uri, options(&self.config, Some(typed)))
             }
             answer => answer,
         }
-    }
-
-    /// The provider of the token, for the keys that the configuration allows.
-    pub(crate) fn provider(&self) -> Result<HsmProvider> {
-        self.provider_for(&[])
-    }
-
-    /// The same for these keys alone; for all that are allowed where none is given.
-    pub(crate) fn provider_for(&self, names: &[KeyName]) -> Result<HsmProvider> {
-        for name in names {
-            self.check_allowed(name)?;
-        }
-        let mut provider = HsmProvider::new(self.open()?);
-        if let Some(max) = self.config.max_gcm_wraps {
-            provider = provider.max_gcm_wraps(max);
-        }
-        let only = if names.is_empty() { self.config.keys.clone() } else { Some(names.to_vec()) };
-        Ok(match only {
-            Some(only) => provider.only(only),
-            None => provider,
-        })
     }
 
     /// Whether the configuration lets a key be used.
@@ -112,5 +154,22 @@ impl App {
             )),
             _ => Ok(()),
         }
+    }
+}
+
+fn options(config: &Config, pin: Option<keyward::token::Pin>) -> TokenOptions {
+    let mut options = TokenOptions::default();
+    if let Some(max) = config.max_sessions {
+        options = options.max_sessions(max.get());
+    }
+    if let Some(seconds) = config.session_timeout_seconds {
+        options = options.session_timeout(Duration::from_secs(seconds));
+    }
+    if let Some(seconds) = config.call_timeout_seconds {
+        options = options.call_timeout(Duration::from_secs(seconds.get()));
+    }
+    match pin {
+        Some(pin) => options.pin(pin),
+        None => options,
     }
 }

@@ -55,8 +55,13 @@ Configuration file (TOML), every line of it optional:
   token = \"pkcs11:token=demo?module-path=/usr/lib/softhsm/libsofthsm2.so\"
   keys = [\"payments\"]             # the only master keys that may be used
   max_sessions = 16
-  session_timeout_seconds = 30
+  session_timeout_seconds = 30    # how long to wait for a session, or for a token that went away
+  call_timeout_seconds = 10       # how long a token may take to answer one call; no limit where not set
   max_gcm_wraps = 1000000         # this host's share of the 2^32 wraps of one AES-GCM key version
+  In place of one token, several that serve together while one of them is down:
+  tokens = [\"pkcs11:token=berlin?…\", \"pkcs11:token=paris?…\"]
+  failover = \"siblings\"           # each has keys of its own; or \"replicas\", clones with the same keys
+  require_siblings = 1            # so many at least must wrap what is encrypted
 
 Exit status:
   0  done
@@ -125,6 +130,7 @@ pub(crate) enum Command {
     /// Data keys for scripts and other programs, as JSON
     #[command(subcommand)]
     DataKey(crate::data_key::DataKeyCommand),
+    Doctor(crate::doctor::Doctor),
     /// Print a completion script for a shell
     Completions(crate::manual::Completions),
     /// Write the manual pages into a directory

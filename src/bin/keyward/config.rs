@@ -2,6 +2,7 @@
 
 use keyward::{Error, ErrorKind, KeyName};
 use serde::Deserialize;
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::Path;
 
 /// What a configuration file may say. A misspelt line is an error, not a line without effect.
@@ -10,15 +11,33 @@ use std::path::Path;
 pub(crate) struct Config {
     /// The token's URI, where `--token` gives none.
     pub(crate) token: Option<String>,
+    /// The URIs of several tokens, in place of one.
+    pub(crate) tokens: Option<Vec<String>>,
+    /// How several tokens serve together.
+    pub(crate) failover: Option<Together>,
+    /// How many of several siblings must wrap what is protected.
+    pub(crate) require_siblings: Option<NonZeroUsize>,
     /// The only master keys that may be used.
     #[serde(default, deserialize_with = "names")]
     pub(crate) keys: Option<Vec<KeyName>>,
     /// The most sessions at once.
-    pub(crate) max_sessions: Option<std::num::NonZeroUsize>,
+    pub(crate) max_sessions: Option<NonZeroUsize>,
     /// How long to wait for a session.
     pub(crate) session_timeout_seconds: Option<u64>,
+    /// How long a token may take to answer one call.
+    pub(crate) call_timeout_seconds: Option<NonZeroU64>,
     /// This host's share of an AES-GCM key version's 2^32 wraps.
     pub(crate) max_gcm_wraps: Option<u64>,
+}
+
+/// How several tokens serve together.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Together {
+    /// They hold the same keys, cloned by their vendor's means.
+    Replicas,
+    /// Each holds keys of its own under the same names.
+    Siblings,
 }
 
 impl Config {
@@ -27,10 +46,30 @@ impl Config {
             Error::new(ErrorKind::Io, format!("cannot read the configuration file '{}'", path.display()))
                 .with_source(error)
         })?;
-        Self::parse(&text).map_err(|(line, message)| {
-            let at = format!("configuration file '{}', line {line}", path.display());
-            Error::new(ErrorKind::InvalidArgument, format!("{at}: {message}"))
-        })
+        Self::parse(&text)
+            .map_err(|(line, message)| {
+                let at = format!("configuration file '{}', line {line}", path.display());
+                Error::new(ErrorKind::InvalidArgument, format!("{at}: {message}"))
+            })?
+            .checked(path)
+    }
+
+    /// Whether the lines make sense together.
+    fn checked(self, path: &Path) -> keyward::Result<Self> {
+        let several = self.tokens.is_some();
+        let wrong = if several && self.token.is_some() {
+            "it has both 'token' and 'tokens'"
+        } else if several && self.failover.is_none() {
+            "'tokens' needs 'failover', which is \"replicas\" or \"siblings\""
+        } else if !several && self.failover.is_some() {
+            "'failover' needs 'tokens', a list of token URIs"
+        } else if self.require_siblings.is_some() && self.failover != Some(Together::Siblings) {
+            "'require_siblings' is for failover = \"siblings\""
+        } else {
+            return Ok(self);
+        };
+        let message = format!("configuration file '{}': {wrong}", path.display());
+        Err(Error::new(ErrorKind::InvalidArgument, message))
     }
 
     /// The line and what is wrong there. The line itself is not repeated: it may hold a PIN.

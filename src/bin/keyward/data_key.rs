@@ -63,7 +63,7 @@ impl DataKeyCommand {
             Self::Unwrap { key, context } => {
                 let context = context.to_context()?;
                 let wrapped = read(std::io::stdin().lock())?;
-                let data_key = app.provider_for(&key)?.unwrap_data_key(&wrapped, &context)?;
+                let data_key = app.provider_for(&key, false)?.unwrap_data_key(&wrapped, &context)?;
                 Ok(print_secret(&to_json(&data_key, None))?)
             }
         }

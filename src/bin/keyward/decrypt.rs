@@ -52,7 +52,7 @@ impl Decrypt {
             let key = customer::read(path)?;
             self.open(app, context, Decryptor::with_customer_key(&key), &input, &output)
         } else {
-            let provider = app.provider_for(&self.key)?;
+            let provider = app.provider_for(&self.key, false)?;
             self.open(app, context, Decryptor::new(&provider), &input, &output)
         }
     }

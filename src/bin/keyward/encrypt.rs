@@ -1,14 +1,13 @@
 //! `keyward encrypt`.
 
-use crate::app::App;
+use crate::app::{App, Keys, Provider};
 use crate::args::ContextArgs;
 use crate::files::{FileArgs, Input, Output, copy};
 use crate::progress::Progress;
 use crate::{customer, key};
 use clap::Args;
-use keyward::hsm::HsmProvider;
 use keyward::key::{AlgorithmChoice, PublicKeyProvider};
-use keyward::{Encryptor, ErrorKind, KeyAdmin, KeyName, KeyProvider, KeyRef};
+use keyward::{Encryptor, ErrorKind, KeyName, KeyProvider, KeyRef};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -64,7 +63,7 @@ impl Encrypt {
     }
 
     /// The keys on the token, and its provider where there are any.
-    fn token_keys(&self, app: &App) -> anyhow::Result<(Option<HsmProvider>, Vec<KeyName>)> {
+    fn token_keys(&self, app: &App) -> anyhow::Result<(Option<Provider>, Vec<KeyName>)> {
         if !self.key.is_empty() {
             for name in &self.key {
                 app.check_allowed(name)?;
@@ -83,13 +82,13 @@ impl Encrypt {
         let name = KeyName::managed_default();
         app.check_allowed(&name)?;
         let hsm = app.provider()?;
-        make_default(app, &hsm, &name)?;
+        make_default(app, &*hsm, &name)?;
         Ok((Some(hsm), vec![name]))
     }
 }
 
 /// Makes the managed default key where there is none yet.
-fn make_default(app: &App, hsm: &HsmProvider, name: &KeyName) -> keyward::Result<()> {
+fn make_default(app: &App, hsm: &dyn Keys, name: &KeyName) -> keyward::Result<()> {
     let exists = || match hsm.describe_key(KeyRef::Name(name)) {
         Ok(_) => Ok(true),
         Err(error) if error.kind() == ErrorKind::KeyNotFound => Ok(false),

@@ -8,6 +8,7 @@ mod config;
 mod customer;
 mod data_key;
 mod decrypt;
+mod doctor;
 mod encrypt;
 mod files;
 mod inspect;
@@ -53,6 +54,7 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Rewrap(args) => return args.run(&app),
         Command::Reencrypt(args) => return args.run(&app),
         Command::DataKey(command) => command.run(&app)?,
+        Command::Doctor(args) => return args.run(&app),
         Command::Completions(args) => args.run()?,
         Command::Man(args) => args.run()?,
     }

@@ -22,7 +22,8 @@ pub(crate) fn failure(error: &anyhow::Error) -> u8 {
     status
 }
 
-fn status(error: &anyhow::Error) -> u8 {
+/// The exit status of a failure.
+pub(crate) fn status(error: &anyhow::Error) -> u8 {
     let Some(own) = error.chain().find_map(as_own) else { return 1 };
     match own.kind() {
         ErrorKind::InvalidArgument => USAGE,
@@ -45,7 +46,7 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 }
 
 /// The message and its causes, none of them twice.
-fn message(error: &anyhow::Error) -> String {
+pub(crate) fn message(error: &anyhow::Error) -> String {
     let mut message = String::new();
     for cause in error.chain() {
         let text = cause.to_string();

@@ -1,6 +1,6 @@
 //! `keyward rewrap` and `keyward reencrypt`: files under another master key, or another version.
 
-use crate::app::App;
+use crate::app::{App, Keys, Provider};
 use crate::args::ContextArgs;
 use crate::inspect::inspect_file;
 use crate::output::print_line;
@@ -9,8 +9,7 @@ use crate::report;
 use clap::Args;
 use keyward::durable::Replace;
 use keyward::envelope::{InspectedEntry, Inspection, Rewrap as Rewrapper, RewrapOutcome, reencrypt_file};
-use keyward::hsm::HsmProvider;
-use keyward::{Decryptor, EncryptionContext, Encryptor, Error, ErrorKind, KeyName, KeyProvider, KeyRef};
+use keyward::{Decryptor, EncryptionContext, Encryptor, Error, ErrorKind, KeyName, KeyRef};
 use std::path::{Path, PathBuf};
 
 /// Which files, and which keys open them.
@@ -34,7 +33,7 @@ struct Sources {
 
 impl Sources {
     /// The provider, which may use `targets` as well.
-    fn provider(&self, app: &App, targets: &[KeyName]) -> keyward::Result<HsmProvider> {
+    fn provider(&self, app: &App, targets: &[KeyName]) -> keyward::Result<Provider> {
         let names = match self.from_key.as_slice() {
             [] => Vec::new(),
             from => from.iter().chain(targets).cloned().collect(),
@@ -42,8 +41,7 @@ impl Sources {
         for name in targets {
             app.check_allowed(name)?;
         }
-        let provider = app.provider_for(&names)?;
-        Ok(if self.danger_assert_origin { provider.danger_assert_origin() } else { provider })
+        app.provider_for(&names, self.danger_assert_origin)
     }
 
     /// The context that the caller expects, where it expects one.
@@ -150,7 +148,7 @@ impl Reencrypt {
 }
 
 /// The name of the first key of the file that is on the token.
-fn own_key(provider: &HsmProvider, found: &Inspection) -> keyward::Result<KeyName> {
+fn own_key(provider: &dyn Keys, found: &Inspection) -> keyward::Result<KeyName> {
     let mut failure = None;
     for entry in &found.entries {
         let InspectedEntry::Known(key) = entry else { continue };
@@ -164,7 +162,7 @@ fn own_key(provider: &HsmProvider, found: &Inspection) -> keyward::Result<KeyNam
 
 /// What an RSA key opens may have been written by anybody. Under an AES key it would look as if a
 /// holder of that had written it.
-fn check_origin(provider: &HsmProvider, found: &Inspection, to: &[KeyName]) -> keyward::Result<()> {
+fn check_origin(provider: &dyn Keys, found: &Inspection, to: &[KeyName]) -> keyward::Result<()> {
     let by_rsa = found.entries.iter().any(|entry| match entry {
         InspectedEntry::Known(key) => {
             key.algorithm().is_rsa() && provider.describe_key(KeyRef::Kek(key.kek_id())).is_ok()
