@@ -96,6 +96,9 @@ pub struct KeyDescription {
     pub version: KeyVersion,
     /// The id that wrapped keys carry.
     pub kek_id: KekId,
+    /// What is protected with this key by name is wrapped under these as well: those of its siblings on
+    /// other tokens ([`Failover`](crate::provider::Failover)).
+    pub also: Vec<KekId>,
     /// What it wraps with.
     pub algorithm: WrappingAlgorithm,
     /// What it may do.
@@ -125,6 +128,7 @@ impl KeyDescription {
             name,
             version,
             kek_id,
+            also: Vec::new(),
             algorithm,
             state,
             enforced_by_token: !algorithm.is_rsa(),

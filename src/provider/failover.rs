@@ -151,7 +151,19 @@ impl<P: KeyProvider + 'static> KeyProvider for Failover<P> {
             // Of siblings one at most has it; a replica may not have got it yet.
             KeyRef::Kek(_) => AskNext::IfNotFound,
         };
-        self.first(next, |provider| provider.describe_key(key))
+        let (first, mut described) = self.members.first(next, |provider| provider.describe_key(key))?;
+        if self.kind == Kind::Siblings && matches!(key, KeyRef::Name(_)) {
+            for (index, member) in self.members.iter().enumerate() {
+                // Those that are down are left out when something is protected, too.
+                if index != first
+                    && !self.members.passes_over(member)
+                    && let Ok(other) = self.members.call(member, |provider| provider.describe_key(key))
+                {
+                    described.also.push(other.kek_id);
+                }
+            }
+        }
+        Ok(described)
     }
 
     fn generate_data_key(

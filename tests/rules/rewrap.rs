@@ -110,7 +110,7 @@ fn an_unchanged_run_clears_what_an_earlier_one_has_left() {
 fn entries_that_are_not_replaced_stay_byte_for_byte() {
     let stranger = wrap("stranger", 1, &context_bytes(), &DEK).bytes();
     let plant = wrap("main", 1, &context_bytes(), &[0x66; 32]).bytes();
-    let kept = [vec![], vec![9; 5], stranger, plant, good_entry()];
+    let kept = [vec![], vec![9; 5], stranger, plant];
     for at in 0..=kept.len() {
         let mut entries = kept.to_vec();
         entries.insert(at, old_entry());
@@ -122,6 +122,22 @@ fn entries_that_are_not_replaced_stay_byte_for_byte() {
         let mut after = place.parts().current().1;
         assert_eq!(after.remove(at)[2..18], kek_id("main", 2));
         assert_eq!(after, kept);
+    }
+}
+
+#[test]
+fn an_old_entry_beside_a_current_one_only_goes() {
+    for at in 0..=1 {
+        let current = good_entry();
+        let mut entries = vec![current.clone()];
+        entries.insert(at, old_entry());
+        let mut envelope = good();
+        envelope.core.slots_len = 2048;
+        envelope.a = Half::new(1, &entries).bytes();
+        let place = Place::new(&envelope.bytes());
+        rewrapped(2, 0, rewrap(&both_keys()).file(&place.path).unwrap());
+        assert_eq!(place.parts().current().1, [current]);
+        assert_eq!(place.read(&new_key()).unwrap(), TEXT);
     }
 }
 

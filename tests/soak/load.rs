@@ -113,6 +113,12 @@ impl Load {
         }
     }
 
+    /// Nobody was refused anything.
+    pub(crate) fn nobody_was_refused(&self) {
+        let refusal = self.last_refusal.lock().unwrap();
+        assert_eq!(self.unavailable.load(Ordering::SeqCst), 0, "{refusal}");
+    }
+
     /// The token is back: waits until something is done again, by an operation that began after.
     pub(crate) fn is_back(&self) {
         let (began, before) = (Instant::now(), self.done.load(Ordering::SeqCst));

@@ -8,6 +8,7 @@ mod faulty;
 mod load;
 mod p11_kit;
 mod script;
+mod siblings;
 
 use std::process::Command;
 use std::time::Duration;

@@ -5,7 +5,10 @@ use crate::envelope::core::Core;
 use crate::envelope::open::{Prefix, is_of_the_token, most_telling, open_entry};
 use crate::envelope::slots::Half;
 use crate::error::{Error, ErrorKind, Result};
-use crate::key::{DataKey, KeyDescription, KeyName, KeyProvider, KeyRef, WrappedKey, WrappedKeys, WrappingAlgorithm};
+use crate::key::{
+    DataKey, KekId, KeyDescription, KeyName, KeyProvider, KeyRef, WrappedKey, WrappedKeys, WrappingAlgorithm,
+};
+use std::collections::BTreeSet;
 use subtle::ConstantTimeEq;
 
 /// New entries for a data key that was recovered and checked against the body.
@@ -73,38 +76,67 @@ pub(super) fn plan(
     }
     let mut entries: Vec<Vec<Vec<u8>>> = half.entries.iter().map(|entry| vec![entry.clone()]).collect();
     let mut new = Vec::new();
-    for (index, keys) in replaced {
-        entries[index] = keys.iter().map(WrappedKey::to_bytes).collect();
-        new.extend(keys);
+    for Change { index, stays, added } in replaced {
+        if !stays {
+            entries[index].clear();
+        }
+        entries[index].extend(added.iter().map(WrappedKey::to_bytes));
+        new.extend(added);
     }
     let Some(Opened { data_key, .. }) = opened.into_iter().next() else { return Ok(None) };
     Ok(Some(Plan { entries: entries.concat(), new, data_key }))
 }
 
-type Replaced = Vec<(usize, Vec<WrappedKey>)>;
-
-/// Every entry under an older version gives way to one under the current version of its key.
-fn to_current(provider: &dyn KeyProvider, core: &Core, opened: &[Opened]) -> Result<Replaced> {
-    let mut replaced = Vec::new();
-    for one in opened {
-        let current = provider.describe_key(KeyRef::Name(&one.key.name))?;
-        if current.kek_id != one.key.kek_id {
-            replaced.push((one.index, rewrap(provider, core, opened, &one.key.name)?));
-        }
-    }
-    Ok(replaced)
+/// What becomes of one entry, and what comes after it.
+struct Change {
+    index: usize,
+    stays: bool,
+    added: Vec<WrappedKey>,
 }
 
-/// All entries that open give way to one under `name`, where the first of them was.
-fn to_key(provider: &dyn KeyProvider, name: &KeyName, core: &Core, opened: &[Opened]) -> Result<Replaced> {
-    let target = provider.describe_key(KeyRef::Name(name))?;
-    if let [only] = opened
-        && only.key.kek_id == target.kek_id
-    {
-        return Ok(Vec::new());
+/// The entries of each key give way to ones under its current version, where they are not that already.
+fn to_current(provider: &dyn KeyProvider, core: &Core, opened: &[Opened]) -> Result<Vec<Change>> {
+    let mut names: Vec<&KeyName> = opened.iter().map(|one| &one.key.name).collect();
+    names.sort();
+    names.dedup();
+    let mut changes = Vec::new();
+    for name in names {
+        let of_it: Vec<&Opened> = opened.iter().filter(|one| one.key.name == *name).collect();
+        changes.extend(give_way(provider, name, core, opened, &of_it)?);
     }
-    let mut new = rewrap(provider, core, opened, name)?;
-    Ok(opened.iter().map(|one| (one.index, std::mem::take(&mut new))).collect())
+    Ok(changes)
+}
+
+/// All entries that open give way to ones under `name`.
+fn to_key(provider: &dyn KeyProvider, name: &KeyName, core: &Core, opened: &[Opened]) -> Result<Vec<Change>> {
+    give_way(provider, name, core, opened, &opened.iter().collect::<Vec<_>>())
+}
+
+/// Of these entries those stay that are under the current version of a key, and the others give way to
+/// those that are missing. With several tokens there is one for each: also for one that was down when the
+/// file was written.
+fn give_way(
+    provider: &dyn KeyProvider,
+    name: &KeyName,
+    core: &Core,
+    opened: &[Opened],
+    these: &[&Opened],
+) -> Result<Vec<Change>> {
+    let target = provider.describe_key(KeyRef::Name(name))?;
+    let mut missing: BTreeSet<KekId> = target.also.iter().copied().chain([target.kek_id]).collect();
+    // Each stays once.
+    let (stay, go): (Vec<&Opened>, Vec<&Opened>) = these.iter().partition(|one| missing.remove(&one.key.kek_id));
+    let mut new = Vec::new();
+    if !missing.is_empty() {
+        new = rewrap(provider, core, opened, name)?;
+        new.retain(|one| stay.iter().all(|there| there.key.kek_id != one.kek_id()));
+    }
+    let mut changes: Vec<Change> =
+        go.iter().map(|one| Change { index: one.index, stays: false, added: std::mem::take(&mut new) }).collect();
+    if let (Some(last), false) = (stay.last(), new.is_empty()) {
+        changes.push(Change { index: last.index, stays: true, added: new });
+    }
+    Ok(changes)
 }
 
 /// Symmetric entries are the source where there are any: what comes through RSA may not move under
