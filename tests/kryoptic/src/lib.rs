@@ -1,5 +1,8 @@
-//! Kryoptic as a PKCS#11 module: its functions under the names that programs look for.
-#![allow(non_snake_case)]
+//! Kryoptic as a PKCS#11 module: its ways in, under the names that programs look for.
+//!
+//! Its library is published, its module is not. All other functions are reached through the list
+//! that `C_GetFunctionList` returns, and need no name of their own.
+#![allow(non_snake_case)] // PKCS#11's names
 
 use kryoptic_lib::fns::general::{fn_get_function_list, fn_get_interface, fn_get_interface_list};
 use kryoptic_lib::pkcs11::{
@@ -13,8 +16,8 @@ extern "C" fn C_GetFunctionList(list: CK_FUNCTION_LIST_PTR_PTR) -> CK_RV {
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn C_GetInterfaceList(list: CK_INTERFACE_PTR, count: CK_ULONG_PTR) -> CK_RV {
-    fn_get_interface_list(list, count)
+extern "C" fn C_GetInterfaceList(interfaces: CK_INTERFACE_PTR, count: CK_ULONG_PTR) -> CK_RV {
+    fn_get_interface_list(interfaces, count)
 }
 
 #[unsafe(no_mangle)]
