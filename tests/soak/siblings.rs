@@ -50,7 +50,7 @@ fn child_with_two_tokens() {
             }
         }
     });
-    load.nobody_was_refused();
+    load.nothing_was_lost();
     for token in &tokens {
         let opened = open(token).unwrap_data_key(&wrapped, &context).unwrap();
         assert_eq!(opened.expose_secret(), data_key.expose_secret());
