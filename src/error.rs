@@ -43,7 +43,8 @@ pub enum ErrorKind {
     TokenNotFound,
     /// The token does not answer as it should: removed, failing, or out of sessions.
     TokenUnavailable,
-    /// A deadline passed while waiting for a session.
+    /// A deadline passed: while waiting for a session, for a token that went away, or for the answer
+    /// to a call. The call may still take effect.
     Timeout,
     /// The token, or this build, lacks the mechanism or feature.
     Unsupported,

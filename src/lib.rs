@@ -34,7 +34,8 @@
 //! Keys are AES-GCM where the token has it, else AES-KW. The encryption context is empty, and
 //! decryption expects exactly the context it is told. Every symmetric key of the token may be used
 //! unless [`hsm::HsmProvider::only`] names some; RSA keys recover only when named. Existing files are
-//! not replaced. What is risky has `danger` in its name.
+//! not replaced. What is risky has `danger` in its name. Calls to the token have no deadline unless
+//! [`token::TokenOptions::call_timeout`] sets one.
 //!
 //! # Errors
 //!
@@ -50,6 +51,7 @@
 //! # Features
 //!
 //! - `aws-lc-rs` (default): the faster AES engine. The pure-Rust one is always there.
+//! - `metrics`: counters and histograms of calls to tokens, through the `metrics` facade.
 //! - `testkit`: SoftHSM tokens and a provider in memory, for tests.
 //! - `cli`: what the `keyward` binary needs; programs that link the library leave it off.
 

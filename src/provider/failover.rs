@@ -33,8 +33,8 @@ use std::fmt;
 /// of them. A member that refused its PIN is never asked again, because a few wrong PINs lock a
 /// token. [`health`](Self::health) tells how the members are.
 ///
-/// PKCS#11 has no way to end a call that hangs. A member that hangs is not down but keeps its
-/// caller, and a probe that hangs delays the probes of the others.
+/// A call that hangs keeps its caller, and a probe that hangs delays the probes of the others: open
+/// tokens with a [`call_timeout`](crate::token::TokenOptions::call_timeout).
 ///
 /// # Errors
 ///
