@@ -5,4 +5,5 @@ mod bench;
 mod keys;
 mod refusals;
 mod round_trips;
+mod several;
 mod tokens;
