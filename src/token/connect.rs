@@ -37,8 +37,8 @@ pub(super) fn restart(module: &Arc<Module>, workers: &Workers, asking: &Weak<Poo
 }
 
 impl Pool {
-    /// Opens a token that was found: the session that holds the login.
-    pub(super) fn connect_to(&self, info: TokenInfo) -> Result<(Handle, TokenInfo)> {
+    /// Opens a token that was found: the session that holds the login. Whether it was open before.
+    pub(super) fn connect_to(&self, info: TokenInfo, again: bool) -> Result<(Handle, TokenInfo)> {
         let (module, token) = (Arc::clone(&self.module), info.clone());
         let opened = self.workers.run(&self.module.gate, Access::Shared, move || Handle::open(&module, &token));
         let anchor = unanswered("open a session", opened)?.map_err(|cause| fault("open a session", cause))?;
@@ -47,8 +47,15 @@ impl Pool {
         }
         let pin = match &self.pin {
             Some(pin) => Some(pin.clone()),
-            // CKF_PROTECTED_AUTHENTICATION_PATH: a NULL PIN, the operator enters it at the token.
-            None if info.pin_pad => None,
+            // CKF_PROTECTED_AUTHENTICATION_PATH: a NULL PIN, the operator enters it at the token. Nobody
+            // stands there when a token comes back by night, and prompts that end unanswered may count
+            // as wrong PINs.
+            None if info.pin_pad && !again => None,
+            None if info.pin_pad => {
+                self.close(anchor);
+                let message = format!("token '{}' wants its PIN at its own pad again", info.label);
+                return Err(Error::new(ErrorKind::PinRequired, message).with_hint("open the token again"));
+            }
             None => {
                 self.close(anchor);
                 return Err(Error::new(ErrorKind::PinRequired, format!("token '{}' needs a PIN", info.label))
@@ -91,7 +98,7 @@ impl Pool {
                 format!("in place of token '{}' there is one with the serial number {}", self.label, found.serial);
             return Err(Error::new(ErrorKind::TokenUnavailable, message));
         }
-        self.connect_to(found)
+        self.connect_to(found, true)
     }
 
     /// Is done with sessions of a generation that ended. Those that the token has ended itself are

@@ -96,7 +96,7 @@ impl Pool {
 
     /// Logs in for the first time.
     pub(super) fn begin(&mut self) -> Result<()> {
-        let (anchor, _) = self.connect_to(self.info.clone())?;
+        let (anchor, _) = self.connect_to(self.info.clone(), false)?;
         self.lock().anchor = Some(anchor);
         Ok(())
     }
