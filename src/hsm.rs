@@ -19,7 +19,7 @@ use crate::key::{
     DataKey, DataKeyLength, EncryptionContext, KekId, KeyDescription, KeyName, KeyProvider, KeyRef, KeyState,
     WrappedKey, WrappedKeys, WrappingAlgorithm,
 };
-use crate::token::{Repeat, Session, Token, Trouble};
+use crate::token::{Code, Repeat, Session, Token};
 use lookup::Cache;
 use object::MasterKey;
 use std::collections::HashMap;
@@ -50,13 +50,21 @@ pub struct HsmProvider {
     asserts_origin: bool,
     gcm_wraps: WrapCounter,
     cache: Cache,
+    refusals: Refusals,
 }
 
 impl HsmProvider {
     /// A provider that may use every symmetric master key of `token`.
     #[must_use]
     pub fn new(token: Token) -> Self {
-        Self { token, only: None, asserts_origin: false, gcm_wraps: WrapCounter::default(), cache: Cache::default() }
+        Self {
+            token,
+            only: None,
+            asserts_origin: false,
+            gcm_wraps: WrapCounter::default(),
+            cache: Cache::default(),
+            refusals: Refusals::default(),
+        }
     }
 
     /// Limits the provider to these keys. RSA keys among them are used for recovery as well.
@@ -162,7 +170,7 @@ impl HsmProvider {
                     return Err(Error::not_authentic());
                 }
                 match wrap::unwrap(session, key, wrapped, context) {
-                    Err(_) if let Trouble::Doubt(code) = session.trouble() => Ok(Err(code)),
+                    Err(_) if let Some(code) = session.doubted_code() => Ok(Err(code)),
                     answer => answer.map(Ok),
                 }
             })
@@ -172,12 +180,13 @@ impl HsmProvider {
             Err(code) => code,
         };
         // The token gave a code that it may give when it fails itself. So it is asked what is known: to
-        // recover what is good, and to refuse what is not.
+        // recover what is good, and with which code it refuses what is not.
         let usual = self.recovering(wrapped.kek_id(), |session, key| {
             canary::verify(session, key)?;
-            canary::is_refusal(session, key, code)
+            self.refusals.of(session, key)
         })?;
-        attempt()?.map_err(|_| match usual {
+        let says_so = |code| usual.is_none_or(|usual| usual == Some(code));
+        attempt()?.map_err(|again| match says_so(code) && says_so(again) {
             true => Error::not_authentic(),
             false => Error::new(ErrorKind::TokenUnavailable, "the token fails now and then; unwrapping failed twice"),
         })
@@ -267,6 +276,25 @@ fn first_that_opens(wrapped: &WrappedKeys, open: impl Fn(&WrappedKey) -> Result<
         }
     }
     Err(kept.unwrap_or_else(Error::not_authentic))
+}
+
+/// The codes with which the token refuses what was not wrapped, by algorithm, as far as they are known.
+#[derive(Debug, Default)]
+struct Refusals(Mutex<HashMap<WrappingAlgorithm, Option<Code>>>);
+
+impl Refusals {
+    fn of(&self, session: &Session<'_>, key: &MasterKey) -> Result<Option<Option<Code>>> {
+        let algorithm = key.description.algorithm;
+        let known = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(code) = known().get(&algorithm) {
+            return Ok(Some(*code));
+        }
+        let code = canary::refusal(session, key)?;
+        if let Some(code) = code {
+            known().insert(algorithm, code);
+        }
+        Ok(code)
+    }
 }
 
 /// How often this provider wrapped under each AES-GCM key version.

@@ -31,7 +31,12 @@ pub(super) fn restart(module: &Arc<Module>, workers: &Workers, asking: &Weak<Poo
     let inside = Arc::clone(module);
     match workers.run(&module.gate, Access::Alone, move || inside.restart_inside(epoch)) {
         Ok(answer) => answer,
-        // A call hangs inside: what was wrong before is wrong still.
+        // A call hangs inside.
+        Err(_) if module.can_be_taken_up_anew() => {
+            let inside = Arc::clone(module);
+            let taken = workers.run(&module.gate, Access::Shared, move || inside.take_up_anew_inside(epoch));
+            unanswered("take up the module anew", taken)?
+        }
         Err(_) => Err(failure),
     }
 }

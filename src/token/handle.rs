@@ -21,9 +21,9 @@ impl Handle {
     pub(super) fn open(module: &Arc<Module>, token: &TokenInfo) -> Result<Self, Cause> {
         let epoch = module.epoch();
         let raw = if token.write_protected {
-            module.context.open_ro_session_no_drop(token.slot)?
+            module.context().open_ro_session_no_drop(token.slot)?
         } else {
-            module.context.open_rw_session_no_drop(token.slot)?
+            module.context().open_rw_session_no_drop(token.slot)?
         };
         Ok(Self { raw: Some(raw), module: Arc::clone(module), epoch })
     }

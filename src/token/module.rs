@@ -18,7 +18,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 
 /// PKCS#11 allows one `C_Initialize` per module and process (section 5.4), so who loaded what is
 /// known to the whole process.
@@ -27,7 +27,8 @@ static REGISTRY: Mutex<Option<HashMap<PathBuf, Arc<Module>>>> = Mutex::new(None)
 /// A loaded and initialized PKCS#11 module. It stays loaded until the process ends.
 pub struct Module {
     path: PathBuf,
-    pub(super) context: Pkcs11,
+    /// The function list. Another where the module was taken up anew beside calls that hang.
+    context: RwLock<Pkcs11>,
     /// None where the module keeps a state for each function list.
     pub(super) functions: Option<Functions>,
     pub(super) gate: Arc<Gate>,
@@ -117,7 +118,7 @@ impl Module {
         tracing::debug!(path = %canonical.display(), "loaded a PKCS#11 module");
         let module = Arc::new(Self {
             path: canonical.clone(),
-            context,
+            context: RwLock::new(context),
             functions,
             gate: Arc::default(),
             neighbours,
@@ -152,10 +153,10 @@ impl Module {
     /// The tokens that describe themselves, and how many are there and fail to.
     fn look_into_slots(&self) -> Result<(Vec<TokenInfo>, usize)> {
         let _quiet = self.neighbours.no_writer();
-        let slots = self.context.get_slots_with_token().map_err(|cause| fault("list the slots", cause))?;
+        let slots = self.context().get_slots_with_token().map_err(|cause| fault("list the slots", cause))?;
         let (mut tokens, mut failing) = (Vec::with_capacity(slots.len()), 0);
         for slot in slots {
-            match self.context.get_token_info(slot) {
+            match self.context().get_token_info(slot) {
                 Ok(info) => tokens.push(TokenInfo::new(slot, &info)),
                 Err(cause) => {
                     tracing::warn!(slot = slot.id(), %cause, "a slot's token does not describe itself");
@@ -229,13 +230,13 @@ impl Module {
         })?;
         let what = "initialize the token";
         let _quiet = self.neighbours.nobody();
-        self.context.init_token(blank.slot, &so_pin, label).map_err(|cause| fault(what, cause))?;
+        self.context().init_token(blank.slot, &so_pin, label).map_err(|cause| fault(what, cause))?;
         let set_pin = || -> cryptoki::error::Result<RawTokenInfo> {
-            let session = self.context.open_rw_session(blank.slot)?;
+            let session = self.context().open_rw_session(blank.slot)?;
             session.login(UserType::So, Some(&so_pin))?;
             session.init_pin(&user_pin)?;
             session.logout()?;
-            self.context.get_token_info(blank.slot)
+            self.context().get_token_info(blank.slot)
         };
         let info = set_pin().map_err(|cause| fault("set the user PIN", cause))?;
         Ok(TokenInfo::new(blank.slot, &info))
@@ -253,7 +254,7 @@ impl Module {
     /// What is to be known of a token, for who is inside.
     pub(super) fn character_inside(&self, token: &TokenInfo) -> Result<Character> {
         let action = "list the mechanisms";
-        let context = &self.context;
+        let context = self.context();
         let listed = match &self.functions {
             Some(functions) => functions.mechanisms(token.slot),
             None => context.get_mechanism_list(token.slot),
@@ -311,16 +312,47 @@ impl Module {
         // From here on the handles that are out mean nothing.
         self.epoch.fetch_add(1, Ordering::AcqRel);
         tracing::debug!(path = %self.path.display(), "starting the PKCS#11 module anew");
-        match self.context.clone().finalize() {
+        match self.context().finalize() {
             Ok(()) | Err(Cause::Pkcs11(RvError::CryptokiNotInitialized, _)) => {}
             // It may be that a second C_Initialize is all that it takes.
             Err(cause) => tracing::debug!(%cause, "the module does not finalize"),
         }
         let _quiet = self.neighbours.no_writer();
-        match self.context.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)) {
+        match self.context().initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)) {
             Ok(()) | Err(Cause::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => Ok(()),
             Err(cause) => Err(fault("start the module anew", cause)),
         }
+    }
+
+    /// Whether it keeps a state for each function list, so that it can be taken up anew beside calls that
+    /// hang in an old one.
+    pub(super) fn can_be_taken_up_anew(&self) -> bool {
+        self.functions.is_none()
+    }
+
+    /// Takes up the module anew, with a function list and a state of its own: p11-kit's client, whose calls
+    /// may hang for good when its server dies. The old state is left to them, and never freed.
+    pub(super) fn take_up_anew_inside(&self, seen: u64) -> Result<()> {
+        let mut context = self.context.write().unwrap_or_else(PoisonError::into_inner);
+        if self.epoch() != seen {
+            // Another was faster.
+            return Ok(());
+        }
+        let action = "take up the module anew";
+        let new = Pkcs11::new(&self.path).map_err(|cause| fault(action, cause))?;
+        match new.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)) {
+            Ok(()) | Err(Cause::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => {}
+            Err(cause) => return Err(fault(action, cause)),
+        }
+        tracing::warn!(path = %self.path.display(), "took up the PKCS#11 module anew, beside calls that hang in it");
+        self.epoch.fetch_add(1, Ordering::AcqRel);
+        *context = new;
+        Ok(())
+    }
+
+    /// The functions, for who is inside the module.
+    pub(super) fn context(&self) -> Pkcs11 {
+        self.context.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn enter(&self, access: Access) -> Result<Pass> {

@@ -3,7 +3,7 @@
 //! What a call reads and writes is its own: one that hangs keeps it until it comes back.
 
 use super::attributes::Attributes;
-use super::fault::{Trouble, ckr, is_stale_handle, judge, may_be_one_attributes, no_answer};
+use super::fault::{Code, Trouble, ckr, is_stale_handle, judge, may_be_one_attributes, no_answer};
 use super::gate::Access;
 use super::handle::Handle;
 use super::mechanism::Mechanism;
@@ -70,6 +70,14 @@ impl<'pool> Session<'pool> {
     /// What the last call that failed says about the token.
     pub(crate) fn trouble(&self) -> Trouble {
         self.trouble.get()
+    }
+
+    /// The code of the last call that failed, where it left doubt.
+    pub(crate) fn doubted_code(&self) -> Option<Code> {
+        match self.trouble.get() {
+            Trouble::Doubt(code) => Some(code),
+            _ => None,
+        }
     }
 
     /// For the metrics.

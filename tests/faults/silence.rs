@@ -3,12 +3,16 @@
 use super::*;
 use keyward::KeyAdmin;
 
+/// Long enough for a machine that is busy with other things.
+const CALL: Duration = Duration::from_millis(500);
+const SESSION: Duration = Duration::from_millis(1500);
+
 fn limited(faulty: &Faulty) -> keyward::token::TokenOptions {
-    faulty.options().call_timeout(Duration::from_millis(150)).session_timeout(Duration::from_millis(600))
+    faulty.options().call_timeout(CALL).session_timeout(SESSION)
 }
 
 /// The most that an operation may take: waiting for a session, then a call, then opening the token again.
-const DEADLINE: Duration = Duration::from_millis(2 * (600 + 150) + 500);
+const DEADLINE: Duration = Duration::from_millis(2 * (1500 + 500) + 1000);
 
 #[test]
 fn with_a_limit_all_is_as_without() {
