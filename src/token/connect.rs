@@ -18,7 +18,7 @@ use std::sync::{Arc, Weak};
 /// The one token that `uri` names.
 pub(super) fn find(module: &Arc<Module>, workers: &Workers, uri: &TokenUri) -> Result<TokenInfo> {
     let (inside, uri) = (Arc::clone(module), uri.clone());
-    unanswered("find the token", workers.run(&module.gate, Access::Shared, move || inside.find_inside(&uri)))?
+    unanswered("find the token", workers.run(&module.gate(), Access::Shared, move || inside.find_inside(&uri)))?
 }
 
 /// Starts the module anew where nobody else minds; else the failure that went before stands.
@@ -29,12 +29,12 @@ pub(super) fn restart(module: &Arc<Module>, workers: &Workers, asking: &Weak<Poo
         return Err(failure);
     }
     let inside = Arc::clone(module);
-    match workers.run(&module.gate, Access::Alone, move || inside.restart_inside(epoch)) {
+    match workers.run(&module.gate(), Access::Alone, move || inside.restart_inside(epoch)) {
         Ok(answer) => answer,
         // A call hangs inside.
         Err(_) if module.can_be_taken_up_anew() => {
             let inside = Arc::clone(module);
-            let taken = workers.run(&module.gate, Access::Shared, move || inside.take_up_anew_inside(epoch));
+            let taken = workers.run(&module.gate(), Access::Shared, move || inside.take_up_anew_inside(epoch));
             unanswered("take up the module anew", taken)?
         }
         Err(_) => Err(failure),
@@ -45,7 +45,7 @@ impl Pool {
     /// Opens a token that was found: the session that holds the login. Whether it was open before.
     pub(super) fn connect_to(&self, info: TokenInfo, again: bool) -> Result<(Handle, TokenInfo)> {
         let (module, token) = (Arc::clone(&self.module), info.clone());
-        let opened = self.workers.run(&self.module.gate, Access::Shared, move || Handle::open(&module, &token));
+        let opened = self.workers.run(&self.module.gate(), Access::Shared, move || Handle::open(&module, &token));
         let anchor = unanswered("open a session", opened)?.map_err(|cause| fault("open a session", cause))?;
         if !info.login_required {
             return Ok((anchor, info));
@@ -68,7 +68,7 @@ impl Pool {
             }
         };
         // The login is the process's and changes what every session sees.
-        let answer = self.workers.run(&self.module.gate, Access::Alone, move || {
+        let answer = self.workers.run(&self.module.gate(), Access::Alone, move || {
             let answer = log_in(&anchor, pin.as_ref());
             (anchor, answer)
         });
@@ -115,7 +115,7 @@ impl Pool {
                 session.forget();
                 continue;
             }
-            let closed = self.workers.run(&self.module.gate, Access::Shared, move || session.close());
+            let closed = self.workers.run(&self.module.gate(), Access::Shared, move || session.close());
             answers = closed.is_ok();
         }
     }

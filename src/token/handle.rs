@@ -71,7 +71,7 @@ impl Drop for Handle {
         if self.raw.is_none() || is_forked() {
             return;
         }
-        if let Some(_pass) = self.module.gate.clone().enter(Access::Shared, None) {
+        if let Some(_pass) = self.module.gate().enter(Access::Shared, None) {
             self.close_inside();
         }
     }

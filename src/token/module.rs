@@ -31,7 +31,8 @@ pub struct Module {
     context: RwLock<Pkcs11>,
     /// None where the module keeps a state for each function list.
     pub(super) functions: Option<Functions>,
-    pub(super) gate: Arc<Gate>,
+    /// The calls that are inside. Another with each function list.
+    gate: RwLock<Arc<Gate>>,
     pub(super) neighbours: Neighbours,
     /// Whether it was we who initialized it. Else somebody else in this process uses it as well.
     ours: AtomicBool,
@@ -120,7 +121,7 @@ impl Module {
             path: canonical.clone(),
             context: RwLock::new(context),
             functions,
-            gate: Arc::default(),
+            gate: RwLock::default(),
             neighbours,
             ours: AtomicBool::new(ours),
             epoch: AtomicU64::new(0),
@@ -347,7 +348,12 @@ impl Module {
         tracing::warn!(path = %self.path.display(), "took up the PKCS#11 module anew, beside calls that hang in it");
         self.epoch.fetch_add(1, Ordering::AcqRel);
         *context = new;
+        *self.gate.write().unwrap_or_else(PoisonError::into_inner) = Arc::default();
         Ok(())
+    }
+
+    pub(super) fn gate(&self) -> Arc<Gate> {
+        Arc::clone(&self.gate.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The functions, for who is inside the module.
@@ -357,7 +363,7 @@ impl Module {
 
     fn enter(&self, access: Access) -> Result<Pass> {
         check_process()?;
-        self.gate.enter(access, None).ok_or_else(|| {
+        self.gate().enter(access, None).ok_or_else(|| {
             Error::new(ErrorKind::Timeout, format!("a call hangs in the module '{}'", self.path.display()))
         })
     }

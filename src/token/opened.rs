@@ -73,7 +73,7 @@ impl Token {
             found => found?,
         };
         let (inside, token) = (Arc::clone(&module), found.clone());
-        let character = workers.run(&module.gate, Access::Shared, move || inside.character_inside(&token));
+        let character = workers.run(&module.gate(), Access::Shared, move || inside.character_inside(&token));
         let character = unanswered("list the mechanisms", character)??;
         let mut pool = Pool::new(module, uri.clone(), pin, workers, character, found, options);
         pool.begin()?;

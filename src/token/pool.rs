@@ -262,7 +262,7 @@ impl Pool {
             Err(cause) if is_session_limit(&cause) => return Err(None),
             Err(_) => return Err(Some(Loss::Sessions)),
         };
-        let asked = self.workers.run(&self.module.gate, Access::Shared, move || {
+        let asked = self.workers.run(&self.module.gate(), Access::Shared, move || {
             let logged_in = handle.is_logged_in();
             (handle, logged_in)
         });
@@ -319,12 +319,12 @@ impl Pool {
 
     fn open_handle(&self, info: &Arc<TokenInfo>) -> Result<Result<Handle, Cause>, NoAnswer> {
         let (module, info) = (Arc::clone(&self.module), Arc::clone(info));
-        self.workers.run(&self.module.gate, Access::Shared, move || Handle::open(&module, &info))
+        self.workers.run(&self.module.gate(), Access::Shared, move || Handle::open(&module, &info))
     }
 
     /// Closes a session, or leaves it to a thread that hangs.
     pub(super) fn close(&self, handle: Handle) {
-        let _ = self.workers.run(&self.module.gate, Access::Shared, move || handle.close());
+        let _ = self.workers.run(&self.module.gate(), Access::Shared, move || handle.close());
     }
 
     /// Waits for a change; `None` after the deadline.
@@ -377,7 +377,7 @@ impl Drop for Pool {
         if is_forked() {
             open.into_iter().for_each(Handle::forget);
         } else {
-            let _ = self.workers.run(&self.module.gate, Access::Shared, move || {
+            let _ = self.workers.run(&self.module.gate(), Access::Shared, move || {
                 open.into_iter().for_each(Handle::close);
             });
         }

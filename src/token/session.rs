@@ -127,7 +127,7 @@ impl<'pool> Session<'pool> {
         };
         let (key_wrap, direct) = (pool.character.key_wrap, self.direct);
         let began = Instant::now();
-        let answer = pool.workers.run(&pool.module.gate, access, move || {
+        let answer = pool.workers.run(&pool.module.gate(), access, move || {
             let answer = handle.raw().and_then(|raw| {
                 let module = handle.module();
                 call(&Inside { module, raw, key_wrap, direct })

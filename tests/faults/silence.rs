@@ -57,10 +57,16 @@ fn so_many_calls_without_an_answer_and_the_token_is_down() {
     }
     // One attempt to open it again hangs as well. After that callers are told at once.
     assert_kind(generate(&hsm, &key), ErrorKind::Timeout);
-    let began = Instant::now();
-    let error = assert_kind(generate(&hsm, &key), ErrorKind::Timeout);
-    assert!(began.elapsed() < Duration::from_millis(100), "{:?}", began.elapsed());
-    assert!(error.to_string().contains("is away"), "{error}");
+    let at_once = (0..20)
+        .filter(|_| {
+            let began = Instant::now();
+            let error = assert_kind(generate(&hsm, &key), ErrorKind::Timeout);
+            assert!(error.to_string().contains("is away"), "{error}");
+            // But for an attempt now and then.
+            began.elapsed() < CALL / 2
+        })
+        .count();
+    assert!(at_once >= 10, "{at_once} of 20 were told at once");
     // Thawed: what hung comes back, and is a sign of life.
     faulty.well();
     let began = Instant::now();
