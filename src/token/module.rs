@@ -283,6 +283,11 @@ impl Module {
         self.epoch.load(Ordering::Acquire)
     }
 
+    #[cfg(all(test, feature = "testkit"))]
+    pub(super) fn begin_epoch(&self) {
+        self.epoch.fetch_add(1, Ordering::AcqRel);
+    }
+
     /// Makes sure that the module is not started anew while `user` is served.
     pub(super) fn add_user(&self, user: Weak<dyn User>) {
         let mut users = self.users.lock().unwrap_or_else(PoisonError::into_inner);

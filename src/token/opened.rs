@@ -140,3 +140,28 @@ impl fmt::Debug for Token {
         write!(f, "Token('{}', serial {})", self.0.info().label, self.0.info().serial)
     }
 }
+
+#[cfg(test)]
+#[cfg(feature = "testkit")]
+mod tests {
+    use super::*;
+    use crate::testkit::SoftToken;
+    use crate::token::Attribute;
+
+    #[test]
+    fn a_session_is_not_used_after_its_module_was_started_anew() {
+        let soft = SoftToken::new();
+        let token = soft.open();
+        let find = |session: &Session<'_>| session.find(&[Attribute::Private(true)]);
+        let before = token.session().unwrap();
+        find(&before).unwrap();
+        // As if it had been finalized and initialized: the number may be somebody else's now. No other test
+        // of this process minds, or it opens its token again.
+        token.0.module.begin_epoch();
+        let error = find(&before).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TokenUnavailable, "{error}");
+        assert_eq!(before.trouble(), Trouble::Session);
+        drop(before);
+        token.run(Repeat::Once, find).unwrap();
+    }
+}

@@ -87,3 +87,19 @@ fn one_strange_answer_to_an_unwrapping_does_not_condemn_the_bytes() {
         }
     }
 }
+
+#[test]
+fn a_token_that_fails_now_and_then_is_told_from_altered_bytes() {
+    let faulty = Faulty::new();
+    let (hsm, key) = faulty.with_key(WrappingAlgorithm::AesGcm, faulty.options());
+    let (_, wrapped) = generate(&hsm, &key).unwrap();
+    // SoftHSM says GENERAL_ERROR to altered bytes, which is learned here.
+    assert_kind(hsm.unwrap_data_key(&wrapped, &EncryptionContext::new()), ErrorKind::NotAuthentic);
+    // It fails, recovers its canary, and fails again: with a code that it does not refuse with.
+    faulty.script("C_Decrypt 1 answer CKR_DEVICE_ERROR\nC_Decrypt 3 answer CKR_DEVICE_ERROR\n* * log");
+    assert_kind(hsm.unwrap_data_key(&wrapped, &context()), ErrorKind::TokenUnavailable);
+    assert_eq!(faulty.log().iter().filter(|(function, _)| function == "C_Decrypt").count(), 3);
+    faulty.well();
+    assert_kind(hsm.unwrap_data_key(&wrapped, &EncryptionContext::new()), ErrorKind::NotAuthentic);
+    assert_works(&hsm, &key);
+}
