@@ -134,38 +134,35 @@ impl Pool {
                         state.lent += 1;
                         let (generation, info) = (state.generation, Arc::clone(&state.info));
                         drop(state);
-                        let cause = match self.open_handle(&info) {
-                            Ok(Ok(handle)) => {
+                        let refused = match self.open_handle(&info) {
+                            Ok(handle) => {
                                 observe::waited(&self.label, began);
                                 return Ok(Session::new(self, handle, generation));
                             }
-                            Ok(Err(cause)) => Ok(cause),
-                            Err(none) => Err(none),
+                            Err(refused) => refused,
                         };
-                        let limit = matches!(&cause, Ok(cause) if is_session_limit(cause));
-                        let (error, trouble) = match cause {
-                            Ok(cause) => judge("open a session", cause),
-                            Err(none) => no_answer("open a session", none),
-                        };
+                        self.take_back(None);
                         state = self.lock();
-                        state.lent -= 1;
-                        self.changed.notify_all();
                         let others = state.lent + state.idle.len();
-                        if limit && others > 0 {
+                        match refused.trouble {
                             // Fewer than we hoped for: make do with those that there are.
-                            tracing::warn!(sessions = others, "the token gives no more sessions");
-                            state.max = others;
-                        } else if trouble == Trouble::Session && !gone {
-                            gone = true;
-                            drop(state);
-                            self.lost(generation, Loss::Sessions);
-                            state = self.lock();
-                        } else {
-                            drop(state);
-                            if trouble == Trouble::Silence {
-                                self.silent(generation);
+                            _ if refused.at_limit && others > 0 => {
+                                tracing::warn!(sessions = others, "the token gives no more sessions");
+                                state.max = others;
                             }
-                            return Err(error);
+                            Trouble::Session if !gone => {
+                                gone = true;
+                                drop(state);
+                                self.lost(generation, Loss::Sessions);
+                                state = self.lock();
+                            }
+                            trouble => {
+                                drop(state);
+                                if trouble == Trouble::Silence {
+                                    self.silent(generation);
+                                }
+                                return Err(refused.error);
+                            }
                         }
                         continue;
                     }
@@ -256,12 +253,11 @@ impl Pool {
     /// A new session that shows the login, else what is lost; `None` where that is not known.
     fn probe(&self) -> Result<Handle, Option<Loss>> {
         let info = Arc::clone(&self.lock().info);
-        let opened = self.open_handle(&info).map_err(|_| Some(Loss::Answers))?;
-        let handle = match opened {
-            Ok(handle) => handle,
-            Err(cause) if is_session_limit(&cause) => return Err(None),
-            Err(_) => return Err(Some(Loss::Sessions)),
-        };
+        let handle = self.open_handle(&info).map_err(|refused| match refused.trouble {
+            _ if refused.at_limit => None,
+            Trouble::Silence => Some(Loss::Answers),
+            _ => Some(Loss::Sessions),
+        })?;
         let asked = self.workers.run(&self.module.gate(), Access::Shared, move || {
             let logged_in = handle.is_logged_in();
             (handle, logged_in)
@@ -317,9 +313,19 @@ impl Pool {
         self.changed.notify_all();
     }
 
-    fn open_handle(&self, info: &Arc<TokenInfo>) -> Result<Result<Handle, Cause>, NoAnswer> {
+    fn open_handle(&self, info: &Arc<TokenInfo>) -> Result<Handle, NotOpened> {
         let (module, info) = (Arc::clone(&self.module), Arc::clone(info));
-        self.workers.run(&self.module.gate(), Access::Shared, move || Handle::open(&module, &info))
+        let (action, mut at_limit) = ("open a session", false);
+        let opened = self.workers.run(&self.module.gate(), Access::Shared, move || Handle::open(&module, &info));
+        let (error, trouble) = match opened {
+            Ok(Ok(handle)) => return Ok(handle),
+            Ok(Err(cause)) => {
+                at_limit = matches!(cause, Cause::Pkcs11(RvError::SessionCount, Function::OpenSession));
+                judge(action, cause)
+            }
+            Err(none) => no_answer(action, none),
+        };
+        Err(NotOpened { error, trouble, at_limit })
     }
 
     /// Closes a session, or leaves it to a thread that hangs.
@@ -393,9 +399,12 @@ fn limit(options: &TokenOptions, info: &TokenInfo) -> usize {
     }
 }
 
-/// Whether a session could not be had because there are as many as the token allows.
-fn is_session_limit(cause: &Cause) -> bool {
-    matches!(cause, Cause::Pkcs11(RvError::SessionCount, Function::OpenSession))
+/// Why there is no new session.
+struct NotOpened {
+    error: Error,
+    trouble: Trouble,
+    /// There are as many as the token allows.
+    at_limit: bool,
 }
 
 pub(super) fn unanswered<T>(action: &'static str, answer: Result<T, NoAnswer>) -> Result<T> {
