@@ -9,6 +9,7 @@ mod fault;
 mod gate;
 mod handle;
 mod info;
+mod login;
 mod mechanism;
 mod module;
 mod neighbours;

@@ -19,7 +19,7 @@ use super::object::{KeyClass, MasterKey};
 use super::record::{Record, no_data_objects};
 use super::template;
 use crate::error::{Error, ErrorKind, Result};
-use crate::key::{KekId, KeyName, KeyState, KeyVersion, Provenance, WrappingAlgorithm};
+use crate::key::{KekId, KeyName, KeyState, KeyVersion, Provenance, WrappedKey, WrappingAlgorithm};
 use crate::token::{Attribute, Session};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -45,14 +45,15 @@ pub(super) fn create(
         }
         let mine = generate(session, &label, algorithm)?;
         let outcome = match compete(session, name, version, &mine) {
-            Ok(Standing::Won) => enable_and_prove(session, &mine, &label).map(Some),
+            Ok(Standing::Won) => match enable_and_prove(session, &mine) {
+                // From here on others use it, and it is never destroyed: what is wrong is only told.
+                Ok(canary) => return finish(session, &mine, canary, &label),
+                Err(error) => Err(error),
+            },
             Ok(Standing::Lost) => Err(exists(&label)),
-            Ok(Standing::Again) => Ok(None),
+            Ok(Standing::Again) => Ok(()),
             Err(error) => Err(error),
         };
-        if let Ok(Some(made)) = outcome {
-            return Ok(made);
-        }
         // Nobody has used it. That it is gone already is no news.
         if let Err(error) = discard(session, &mine, &label) {
             tracing::warn!(label, %error, "a key that was not finished could not be destroyed");
@@ -153,6 +154,11 @@ fn compete(session: &Session<'_>, name: &KeyName, version: KeyVersion, mine: &Ma
         if Instant::now() >= deadline {
             for rival in &rivals {
                 let kek_id = rival.description.kek_id;
+                // Once more: it may have been finished just now.
+                match lookup::read(session, rival.handle, rival.class)? {
+                    Some(still) if still.is_pending() => {}
+                    _ => continue,
+                }
                 tracing::warn!(label, %kek_id, "destroying a key that was never finished");
                 discard(session, rival, &label)?;
             }
@@ -167,14 +173,19 @@ fn compete(session: &Session<'_>, name: &KeyName, version: KeyVersion, mine: &Ma
     }
 }
 
-/// Enables a key that won and proves that it works with a canary that stays in its record.
-fn enable_and_prove(session: &Session<'_>, mine: &MasterKey, label: &str) -> Result<MasterKey> {
-    let algorithm = mine.description.algorithm;
+/// Enables a key that won and proves that it works. It is still pending: nobody else uses it.
+fn enable_and_prove(session: &Session<'_>, mine: &MasterKey) -> Result<WrappedKey> {
     // Where the waiting of another ended first, this fails: the object is gone.
-    session.set_attributes(mine.handle, template::usage(algorithm, KeyState::Active))?;
-    let canary = prove(session, mine)?;
-    let mut record = Record::new(mine.description.kek_id, algorithm, Provenance::Generated);
+    session.set_attributes(mine.handle, template::usage(mine.description.algorithm, KeyState::Active))?;
+    prove(session, mine)
+}
+
+/// Finishes the record of a key that is proven, with the canary that stays in it.
+fn finish(session: &Session<'_>, mine: &MasterKey, canary: WrappedKey, label: &str) -> Result<MasterKey> {
+    let mut record = Record::new(mine.description.kek_id, mine.description.algorithm, Provenance::Generated);
     record.canary = Some(canary);
+    // Where this fails it is not known whether the record was written. If it was not, the key is pending, and
+    // the next who makes it destroys it.
     write_record(session, &record, label)?;
     let key = lookup::read(session, mine.handle, mine.class)?
         .ok_or_else(|| Error::new(ErrorKind::TokenUnavailable, format!("the new key '{label}' is gone")))?;

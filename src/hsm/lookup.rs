@@ -24,6 +24,8 @@ pub(super) struct Cache(Mutex<Found>);
 #[derive(Debug, Default)]
 struct Found {
     generation: u64,
+    /// How often all was forgotten: what was searched for before is not remembered after.
+    cleared: u64,
     current: HashMap<KeyName, (Instant, FoundKey)>,
     by_id: HashMap<KekId, (Instant, FoundKey)>,
     known: HashMap<KekId, Known>,
@@ -45,11 +47,15 @@ impl Cache {
         if let Some(key) = found {
             return Ok(key);
         }
+        let cleared = self.lock().cleared;
         let key = Arc::new(current(session, name)?);
         // What may not be used is looked at again each time: it may be allowed any moment.
         if key.description.state == KeyState::Active && key.check_usable().is_ok() {
             self.check_identity(session, &key)?;
-            self.within(session).current.insert(name.clone(), (Instant::now(), Arc::clone(&key)));
+            let mut found = self.within(session);
+            if found.cleared == cleared {
+                found.current.insert(name.clone(), (Instant::now(), Arc::clone(&key)));
+            }
         }
         Ok(key)
     }
@@ -61,9 +67,13 @@ impl Cache {
         if let Some(key) = found {
             return Ok(key);
         }
+        let cleared = self.lock().cleared;
         let key = Arc::new(by_kek_id(session, id)?);
         if matches!(key.description.state, KeyState::Active | KeyState::Retired) && key.check_usable().is_ok() {
-            self.within(session).by_id.insert(id, (Instant::now(), Arc::clone(&key)));
+            let mut found = self.within(session);
+            if found.cleared == cleared {
+                found.by_id.insert(id, (Instant::now(), Arc::clone(&key)));
+            }
         }
         Ok(key)
     }
@@ -73,6 +83,7 @@ impl Cache {
         let mut found = self.lock();
         found.current.clear();
         found.by_id.clear();
+        found.cleared += 1;
         found.known.values_mut().for_each(|known| known.proven = None);
     }
 

@@ -93,7 +93,13 @@ impl Record {
             Attribute::Label(label.as_bytes().to_vec()),
             Attribute::Value(self.to_text().into_bytes()),
         ])?;
-        before.into_iter().try_for_each(|old| session.destroy_object(old))
+        for old in before {
+            // The new one goes before it.
+            if let Err(error) = session.destroy_object(old) {
+                tracing::warn!(label, %error, "an old record stays on the token beside the new one");
+            }
+        }
+        Ok(())
     }
 
     /// The record of the key with this label: a finished one where there is one.

@@ -6,13 +6,11 @@ use super::handle::Handle;
 use super::info::TokenInfo;
 use super::module::{Module, User};
 use super::outage::Loss;
-use super::pin::Pin;
 use super::pool::{Pool, unanswered};
 use super::uri::TokenUri;
 use super::workers::Workers;
 use crate::error::{Error, ErrorKind, Result};
-use cryptoki::error::{Error as Cause, RvError};
-use cryptoki::session::UserType;
+use std::cell::Cell;
 use std::sync::{Arc, Weak};
 
 /// The one token that `uri` names.
@@ -50,33 +48,54 @@ impl Pool {
         if !info.login_required {
             return Ok((anchor, info));
         }
+        // Another session of this process may hold a login: then no PIN is spent.
+        let anchor = match self.workers.run_with(&self.module.gate(), Access::Shared, anchor, Handle::is_logged_in) {
+            Ok((anchor, Ok(true))) => return Ok((anchor, info)),
+            Ok((anchor, _)) => anchor,
+            Err((none, anchor)) => {
+                anchor.into_iter().for_each(|anchor| self.close(anchor));
+                return unanswered("look at a session", Err(none));
+            }
+        };
         let pin = match &self.pin {
             Some(pin) => Some(pin.clone()),
             // CKF_PROTECTED_AUTHENTICATION_PATH: a NULL PIN, the operator enters it at the token. Nobody
             // stands there when a token comes back by night, and prompts that end unanswered may count
             // as wrong PINs.
             None if info.pin_pad && !again => None,
-            None if info.pin_pad => {
-                self.close(anchor);
-                let message = format!("token '{}' wants its PIN at its own pad again", info.label);
-                return Err(Error::new(ErrorKind::PinRequired, message).with_hint("open the token again"));
-            }
             None => {
                 self.close(anchor);
-                return Err(Error::new(ErrorKind::PinRequired, format!("token '{}' needs a PIN", info.label))
-                    .with_hint("give it with pin-source=file:/path in the token URI"));
+                let (message, hint) = match info.pin_pad {
+                    true => ("wants its PIN at its own pad again", "open the token again"),
+                    false => ("needs a PIN", "give it with pin-source=file:/path in the token URI"),
+                };
+                return Err(
+                    Error::new(ErrorKind::PinRequired, format!("token '{}' {message}", info.label)).with_hint(hint)
+                );
             }
         };
+        if let Err(error) = self.logins.begin() {
+            self.close(anchor);
+            return Err(error);
+        }
         // The login is the process's and changes what every session sees.
-        let answer = self.workers.run(&self.module.gate(), Access::Alone, move || {
-            let answer = log_in(&anchor, pin.as_ref());
-            (anchor, answer)
-        });
-        match unanswered("log in", answer)? {
-            (anchor, Ok(())) => Ok((anchor, info)),
-            (anchor, Err(cause)) => {
+        let logins = Arc::clone(&self.logins);
+        let answer = self
+            .workers
+            .run_with(&self.module.gate(), Access::Login, anchor, move |anchor| logins.log_in(anchor, pin.as_ref()));
+        match answer {
+            Ok((anchor, Ok(()))) => Ok((anchor, info)),
+            Ok((anchor, Err(cause))) => {
                 self.close(anchor);
                 Err(fault("log in", cause))
+            }
+            Err((none, anchor)) => {
+                if let Some(anchor) = anchor {
+                    // It was not made.
+                    self.logins.never_mind();
+                    self.close(anchor);
+                }
+                unanswered("log in", Err(none))
             }
         }
     }
@@ -107,35 +126,31 @@ impl Pool {
     }
 
     /// Is done with sessions of a generation that ended. Those that the token has ended itself are
-    /// not closed: their numbers may have been given to others.
-    pub(super) fn end(&self, sessions: Vec<Handle>, loss: Loss) {
+    /// not closed: their numbers may have been given to others. Those that cannot be closed come back.
+    pub(super) fn end(&self, sessions: Vec<Handle>, loss: Loss) -> Vec<Handle> {
+        let mut left = Vec::new();
         let mut answers = true;
         for session in sessions {
-            if loss == Loss::Sessions || !answers {
+            if loss == Loss::Sessions {
                 session.forget();
-                continue;
+            } else if answers {
+                let one = Cell::new(Some(session));
+                let closed = self.workers.run_with(&self.module.gate(), Access::Shared, one, |one| {
+                    one.take().into_iter().for_each(Handle::close);
+                });
+                if let Err((_, one)) = closed {
+                    answers = false;
+                    left.extend(one.and_then(Cell::into_inner));
+                }
+            } else {
+                left.push(session);
             }
-            let closed = self.workers.run(&self.module.gate(), Access::Shared, move || session.close());
-            answers = closed.is_ok();
         }
+        left
     }
 }
 
 /// Whether a new start of the module may help. Not where the token has answered.
 fn may_help(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::TokenUnavailable | ErrorKind::ModuleUnavailable)
-}
-
-fn log_in(anchor: &Handle, pin: Option<&Pin>) -> Result<(), Cause> {
-    let _quiet = anchor.module().neighbours.nobody();
-    let session = anchor.raw()?;
-    let answer = match pin {
-        None => session.login(UserType::User, None),
-        Some(pin) => session.login_with_raw(UserType::User, &pin.expose_raw()),
-    };
-    match answer {
-        // The login is process-wide: another session of this process has done it.
-        Err(Cause::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => Ok(()),
-        answer => answer,
-    }
 }

@@ -16,8 +16,10 @@ pub(crate) enum Trouble {
     None,
     /// The call failed; on another session it may not.
     Call,
-    /// The session is gone, and perhaps the token with it.
-    Session,
+    /// The session has ended, and perhaps the token is gone.
+    Ended,
+    /// The session, or the token, may be in no state to work with: it fails, or nobody is logged in.
+    Suspect,
     /// A ciphertext was refused with this code, which a failing token may give as well.
     Doubt(Code),
     /// There was no answer.
@@ -55,6 +57,10 @@ pub(super) fn no_answer(action: &'static str, why: NoAnswer) -> (Error, Trouble)
         NoAnswer::InTime => {
             let error = Error::new(ErrorKind::Timeout, format!("cannot {action}: the token did not answer in time"));
             (error.with_hint("call_timeout says how long a call may take"), Trouble::Silence)
+        }
+        NoAnswer::Busy => {
+            let message = format!("cannot {action}: another call keeps the module, or hangs in it");
+            (Error::new(ErrorKind::Timeout, message), Trouble::None)
         }
         NoAnswer::Sense => {
             let message = format!("cannot {action}: the module's answer makes no sense");
@@ -115,6 +121,13 @@ struct Verdict {
     hint: Option<&'static str>,
 }
 
+impl Trouble {
+    /// Whether it is to be found out what is the matter with the token.
+    pub(crate) fn is_suspicious(self) -> bool {
+        matches!(self, Self::Ended | Self::Suspect)
+    }
+}
+
 impl From<(ErrorKind, Trouble)> for Verdict {
     fn from((kind, trouble): (ErrorKind, Trouble)) -> Self {
         Self { kind, trouble, hint: None }
@@ -131,7 +144,8 @@ fn classify(cause: &Cause) -> Verdict {
         _ => return (Kind::TokenUnavailable, Trouble::Call).into(),
     };
     let logging_in = matches!(function, Function::Login | Function::InitToken | Function::InitPIN | Function::SetPIN);
-    let recovering = matches!(function, Function::DecryptInit | Function::Decrypt | Function::UnwrapKey);
+    // These see the ciphertext. C_DecryptInit does not, but for its parameters.
+    let recovering = matches!(function, Function::Decrypt | Function::UnwrapKey);
     let hinted = |kind, hint| Verdict { kind, trouble: Trouble::None, hint: Some(hint) };
     match code {
         PinIncorrect | PinInvalid | PinLenRange if logging_in => {
@@ -163,14 +177,10 @@ fn classify(cause: &Cause) -> Verdict {
             (Kind::KeyNotFound, Trouble::None).into()
         }
         TokenWriteProtected | SessionReadOnly => hinted(Kind::Unsupported, "the token is write-protected"),
-        TokenNotPresent
-        | TokenNotRecognized
-        | DeviceRemoved
-        | SessionHandleInvalid
-        | SessionClosed
-        | UserNotLoggedIn
-        | CryptokiNotInitialized
-        | SlotIdInvalid => (Kind::TokenUnavailable, Trouble::Session).into(),
+        TokenNotPresent | DeviceRemoved | SessionHandleInvalid | SessionClosed | CryptokiNotInitialized => {
+            (Kind::TokenUnavailable, Trouble::Ended).into()
+        }
+        TokenNotRecognized | UserNotLoggedIn | SlotIdInvalid => (Kind::TokenUnavailable, Trouble::Suspect).into(),
         // Our buffers have room for every right answer.
         DeviceMemory | HostMemory | SessionCount | BufferTooSmall => (Kind::TokenUnavailable, Trouble::Call).into(),
         EncryptedDataInvalid
@@ -179,14 +189,14 @@ fn classify(cause: &Cause) -> Verdict {
         | WrappedKeyLenRange
         | DataInvalid
         | DataLenRange
-            if recovering =>
+            if recovering || matches!(function, Function::DecryptInit) =>
         {
             (Kind::NotAuthentic, Trouble::None).into()
         }
         // SoftHSM answers GENERAL_ERROR to altered bytes, Kryoptic DEVICE_ERROR, others what they like.
         _ if recovering => (Kind::NotAuthentic, Trouble::Doubt(code)).into(),
         // p11-kit's client says DEVICE_ERROR when its server died.
-        DeviceError | GeneralError | FunctionFailed => (Kind::TokenUnavailable, Trouble::Session).into(),
+        DeviceError | GeneralError | FunctionFailed => (Kind::TokenUnavailable, Trouble::Suspect).into(),
         _ => (Kind::TokenUnavailable, Trouble::Call).into(),
     }
 }

@@ -11,6 +11,8 @@ use std::time::Instant;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Access {
     Shared,
+    /// Beside calls that hang, and nobody else: logging in, which must be possible while one hangs.
+    Login,
     Alone,
 }
 
@@ -41,13 +43,15 @@ impl Gate {
     /// Enters, or gives up: at the deadline, or at once where a call that hangs is in the way.
     pub(super) fn enter(self: &Arc<Self>, access: Access, deadline: Option<Instant>) -> Option<Pass> {
         let mut state = self.lock();
-        if access == Access::Alone {
+        let shares = access == Access::Shared;
+        if !shares {
             state.wanting_alone += 1;
         }
         let entered = loop {
             let (blocked, in_vain) = match access {
                 // Who wants to be alone goes first: else busy threads would keep it out for ever.
                 Access::Shared => (state.alone || state.wanting_alone > 0, state.alone && state.stuck > 0),
+                Access::Login => (state.alone || state.inside > state.stuck, state.alone && state.stuck > 0),
                 Access::Alone => (state.inside > 0, state.stuck > 0),
             };
             if !blocked {
@@ -66,12 +70,12 @@ impl Gate {
             }
             state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         };
-        if access == Access::Alone {
+        if !shares {
             state.wanting_alone -= 1;
         }
         if entered {
             state.inside += 1;
-            state.alone = access == Access::Alone;
+            state.alone |= !shares;
         } else {
             self.changed.notify_all();
         }
@@ -108,10 +112,10 @@ impl Drop for Pass {
         if self.stuck {
             state.stuck -= 1;
         }
-        if self.access == Access::Alone {
+        if self.access != Access::Shared {
             state.alone = false;
         }
-        let waited_for = state.alone || state.wanting_alone > 0 || self.access == Access::Alone || self.stuck;
+        let waited_for = state.wanting_alone > 0 || self.access != Access::Shared || self.stuck;
         drop(state);
         if waited_for {
             self.gate.changed.notify_all();
@@ -176,8 +180,19 @@ mod tests {
         hanging.was_given_up();
         assert!(gate.enter(Access::Alone, None).is_some());
 
+        // A login is possible beside it, and nobody else meanwhile.
+        let hanging = gate.enter(Access::Shared, None).unwrap();
+        gate.give_up_on_one();
+        let login = gate.enter(Access::Login, None).unwrap();
+        assert!(gate.enter(Access::Shared, now()).is_none());
+        hanging.was_given_up();
+        assert!(gate.enter(Access::Shared, now()).is_none());
+        drop(login);
+        assert!(gate.enter(Access::Shared, now()).is_some());
+
         let hanging = gate.enter(Access::Alone, None).unwrap();
         gate.give_up_on_one();
+        assert!(gate.enter(Access::Login, None).is_none());
         assert!(gate.enter(Access::Shared, None).is_none());
         hanging.was_given_up();
         assert!(gate.enter(Access::Shared, None).is_some());

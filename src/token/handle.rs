@@ -3,6 +3,7 @@
 use super::gate::Access;
 use super::info::TokenInfo;
 use super::module::{Module, is_forked};
+use super::workers::is_left_behind;
 use cryptoki::context::Function;
 use cryptoki::error::{Error as Cause, RvError};
 use cryptoki::session::{Session as RawSession, SessionState};
@@ -33,6 +34,11 @@ impl Handle {
         let current = self.epoch == self.module.epoch();
         let ended = Cause::Pkcs11(RvError::SessionHandleInvalid, Function::GetSessionInfo);
         self.raw.as_ref().filter(|_| current).ok_or(ended)
+    }
+
+    /// The initialization of the module that it belongs to.
+    pub(super) fn epoch(&self) -> u64 {
+        self.epoch
     }
 
     pub(super) fn module(&self) -> &Module {
@@ -67,8 +73,10 @@ impl Handle {
 }
 
 impl Drop for Handle {
+    /// Closes only where nobody waits: on a thread that was left behind by a call that hung. Everybody else
+    /// says what is to become of a session; here it would be closed without a deadline, or under a call.
     fn drop(&mut self) {
-        if self.raw.is_none() || is_forked() {
+        if self.raw.is_none() || is_forked() || !is_left_behind() {
             return;
         }
         if let Some(_pass) = self.module.gate().enter(Access::Shared, None) {

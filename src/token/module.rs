@@ -22,7 +22,10 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 
 /// PKCS#11 allows one `C_Initialize` per module and process (section 5.4), so who loaded what is
 /// known to the whole process.
-static REGISTRY: Mutex<Option<HashMap<PathBuf, Arc<Module>>>> = Mutex::new(None);
+static REGISTRY: Mutex<Option<HashMap<PathBuf, Entry>>> = Mutex::new(None);
+
+/// A module, or that it is being loaded.
+type Entry = Arc<Mutex<Option<Arc<Module>>>>;
 
 /// A loaded and initialized PKCS#11 module. It stays loaded until the process ends.
 pub struct Module {
@@ -92,9 +95,13 @@ impl Module {
                 .with_source(error)
                 .with_hint("for SoftHSM on Debian: apt install softhsm2, module-path=/usr/lib/softhsm/libsofthsm2.so")
         })?;
-        let mut registry = REGISTRY.lock().unwrap_or_else(PoisonError::into_inner);
-        let registry = registry.get_or_insert_default();
-        if let Some(module) = registry.get(&canonical) {
+        // The lock over all is not held while one of them is loaded: it may hang.
+        let entry = {
+            let mut registry = REGISTRY.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(registry.get_or_insert_default().entry(canonical.clone()).or_default())
+        };
+        let mut entry = entry.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(module) = &*entry {
             return Ok(Arc::clone(module));
         }
         let not_a_module = |cause| match cause {
@@ -118,7 +125,7 @@ impl Module {
         let functions = Functions::of_initialized(&canonical).map_err(not_a_module)?;
         tracing::debug!(path = %canonical.display(), "loaded a PKCS#11 module");
         let module = Arc::new(Self {
-            path: canonical.clone(),
+            path: canonical,
             context: RwLock::new(context),
             functions,
             gate: RwLock::default(),
@@ -127,7 +134,7 @@ impl Module {
             epoch: AtomicU64::new(0),
             users: Mutex::default(),
         });
-        registry.insert(canonical, Arc::clone(&module));
+        *entry = Some(Arc::clone(&module));
         Ok(module)
     }
 
@@ -339,16 +346,17 @@ impl Module {
     /// Takes up the module anew, with a function list and a state of its own: p11-kit's client, whose calls
     /// may hang for good when its server dies. The old state is left to them, and never freed.
     pub(super) fn take_up_anew_inside(&self, seen: u64) -> Result<()> {
-        let mut context = self.context.write().unwrap_or_else(PoisonError::into_inner);
-        if self.epoch() != seen {
-            // Another was faster.
-            return Ok(());
-        }
         let action = "take up the module anew";
         let new = Pkcs11::new(&self.path).map_err(|cause| fault(action, cause))?;
+        // Before the lock: it may hang.
         match new.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)) {
             Ok(()) | Err(Cause::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => {}
             Err(cause) => return Err(fault(action, cause)),
+        }
+        let mut context = self.context.write().unwrap_or_else(PoisonError::into_inner);
+        if self.epoch() != seen {
+            // Another was faster.
+            return new.finalize().or(Ok(()));
         }
         tracing::warn!(path = %self.path.display(), "took up the PKCS#11 module anew, beside calls that hang in it");
         self.epoch.fetch_add(1, Ordering::AcqRel);

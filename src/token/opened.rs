@@ -76,13 +76,14 @@ impl Token {
         let character = workers.run(&module.gate(), Access::Shared, move || inside.character_inside(&token));
         let character = unanswered("list the mechanisms", character)??;
         let mut pool = Pool::new(module, uri.clone(), pin, workers, character, found, options);
-        pool.begin()?;
-        tracing::debug!(token = %pool.label, quirks = pool.character.quirks.vendor, "opened a token");
         let pool = Arc::new_cyclic(|me| {
             pool.me = me.clone();
             pool
         });
+        // First, so that nobody starts the module anew under it.
         pool.module.add_user(pool.me.clone());
+        pool.begin()?;
+        tracing::debug!(token = %pool.label, quirks = pool.character.quirks.vendor, "opened a token");
         Ok(Self(pool))
     }
 
@@ -120,16 +121,16 @@ impl Token {
             Ok((answer, session.trouble(), session.generation()))
         };
         let (answer, trouble, generation) = attempt(false)?;
-        if trouble == Trouble::Session {
+        if trouble.is_suspicious() {
             pool.examine(generation);
         }
-        if answer.is_ok() || repeat == Repeat::Never || !matches!(trouble, Trouble::Session | Trouble::Call) {
+        if answer.is_ok() || repeat == Repeat::Never || !(trouble.is_suspicious() || trouble == Trouble::Call) {
             return answer;
         }
         let (answer, trouble, generation) = attempt(true)?;
-        if answer.is_err() && trouble == Trouble::Session {
+        if answer.is_err() && trouble.is_suspicious() {
             // The token says that it is well and does not work.
-            pool.lost(generation, Loss::Sessions);
+            pool.lost(generation, Loss::of(trouble));
         }
         answer
     }
@@ -158,10 +159,13 @@ mod tests {
         // As if it had been finalized and initialized: the number may be somebody else's now. No other test
         // of this process minds, or it opens its token again.
         token.0.module.begin_epoch();
+        let generation = before.generation();
         let error = find(&before).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::TokenUnavailable, "{error}");
-        assert_eq!(before.trouble(), Trouble::Session);
+        assert_eq!(before.trouble(), Trouble::Ended);
         drop(before);
-        token.run(Repeat::Once, find).unwrap();
+        // What is known of the token ended with them.
+        let after = token.run(Repeat::Once, |session| find(session).map(|_| session.generation())).unwrap();
+        assert!(after > generation);
     }
 }

@@ -1,13 +1,16 @@
 //! The time while a token is away: what was lost, and when it is tried again.
 
+use super::fault::Trouble;
 use crate::error::{Error, ErrorKind};
 use std::time::{Duration, Instant};
 
 /// What a token lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Loss {
-    /// Its sessions: they ended, or are not to be trusted.
+    /// Its sessions: they ended.
     Sessions,
+    /// The trust in it. The sessions may be there, and are closed.
+    Trust,
     /// The login. The sessions are there.
     Login,
     /// It does not answer. The sessions may be there.
@@ -15,9 +18,19 @@ pub(super) enum Loss {
 }
 
 impl Loss {
+    /// What a failed call says is lost.
+    pub(super) fn of(trouble: Trouble) -> Self {
+        match trouble {
+            Trouble::Ended => Self::Sessions,
+            Trouble::Silence => Self::Answers,
+            _ => Self::Trust,
+        }
+    }
+
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Sessions => "sessions",
+            Self::Trust => "trust",
             Self::Login => "login",
             Self::Answers => "answers",
         }
@@ -50,6 +63,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 /// Where so many calls hang, attempts that would hang as well are made less often.
 const MANY_BEHIND: usize = 16;
+const FAR_TOO_MANY: usize = 64;
 const LONG_PAUSE: Duration = Duration::from_secs(30);
 
 impl Outage {
@@ -59,10 +73,16 @@ impl Outage {
     }
 
     /// An attempt to open the token failed.
-    pub(super) fn go_on(self, error: Error, behind: usize, returned: u64) -> Self {
-        let pause = if behind >= MANY_BEHIND { LONG_PAUSE } else { self.pause };
+    pub(super) fn go_on(self, error: Error, behind: usize, returned: u64, for_good: bool) -> Self {
+        let pause = match behind {
+            0..MANY_BEHIND => self.pause,
+            MANY_BEHIND..FAR_TOO_MANY => LONG_PAUSE,
+            // Each attempt may leave one more behind.
+            _ => LONG_PAUSE * 20,
+        };
         // A PIN that was refused is never tried again: tokens lock.
-        let for_good = matches!(error.kind(), ErrorKind::PinIncorrect | ErrorKind::PinLocked | ErrorKind::PinRequired);
+        let of_pin = matches!(error.kind(), ErrorKind::PinIncorrect | ErrorKind::PinLocked | ErrorKind::PinRequired);
+        let for_good = for_good || of_pin;
         Self {
             loss: self.loss,
             next: if for_good { None } else { Instant::now().checked_add(pause) },
@@ -103,7 +123,7 @@ mod tests {
     use super::*;
 
     fn failed(kind: ErrorKind) -> Outage {
-        Outage::begin(Loss::Sessions, 0).go_on(Error::new(kind, "no"), 0, 0)
+        Outage::begin(Loss::Sessions, 0).go_on(Error::new(kind, "no"), 0, 0, false)
     }
 
     #[test]
@@ -120,7 +140,7 @@ mod tests {
         let mut outage = Outage::begin(Loss::Answers, 3);
         assert!(outage.is_over(3) && !outage.has_been_tried());
         for _ in 0..20 {
-            outage = outage.go_on(Error::new(ErrorKind::Timeout, "no"), 0, 3);
+            outage = outage.go_on(Error::new(ErrorKind::Timeout, "no"), 0, 3, false);
             assert!(outage.has_been_tried() && outage.is_over(4));
         }
         assert_eq!(outage.pause, LONGEST_PAUSE);

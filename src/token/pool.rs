@@ -4,6 +4,7 @@ use super::fault::{Trouble, judge, no_answer};
 use super::gate::Access;
 use super::handle::Handle;
 use super::info::TokenInfo;
+use super::login::Logins;
 use super::module::{Character, Module, User, check_process, is_forked};
 use super::observe;
 use super::options::TokenOptions;
@@ -15,6 +16,7 @@ use super::workers::{NoAnswer, Workers};
 use crate::error::{Error, ErrorKind, Result};
 use cryptoki::context::Function;
 use cryptoki::error::{Error as Cause, RvError};
+use std::cell::Cell;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
@@ -29,6 +31,7 @@ pub(super) struct Pool {
     pub(super) workers: Workers,
     pub(super) character: Character,
     pub(super) label: Arc<str>,
+    pub(super) logins: Arc<Logins>,
     info: TokenInfo,
     options: TokenOptions,
     state: Mutex<State>,
@@ -43,8 +46,12 @@ struct State {
     generation: u64,
     /// The token as it is found now: its slot may be another than before.
     info: Arc<TokenInfo>,
+    /// The module's initialization that it was opened in. Object handles end with it, too.
+    epoch: u64,
     /// Held for the login's sake.
     anchor: Option<Handle>,
+    /// Sessions that could not be closed while the token did not answer.
+    left: Vec<Handle>,
     idle: Vec<Handle>,
     lent: usize,
     max: usize,
@@ -78,13 +85,16 @@ impl Pool {
             workers,
             character,
             label: found.label.as_str().into(),
+            logins: Arc::default(),
             info: found.clone(),
             state: Mutex::new(State {
                 phase: Phase::Up,
                 generation: 1,
+                epoch: 0,
                 max: limit(&options, &found),
                 info: Arc::new(found),
                 anchor: None,
+                left: Vec::new(),
                 idle: Vec::new(),
                 lent: 0,
             }),
@@ -95,9 +105,9 @@ impl Pool {
     }
 
     /// Logs in for the first time.
-    pub(super) fn begin(&mut self) -> Result<()> {
+    pub(super) fn begin(&self) -> Result<()> {
         let (anchor, _) = self.connect_to(self.info.clone(), false)?;
-        self.lock().anchor = Some(anchor);
+        self.lock().hold(anchor);
         Ok(())
     }
 
@@ -119,6 +129,11 @@ impl Pool {
         let mut state = self.lock();
         loop {
             match &state.phase {
+                Phase::Up if state.epoch != self.module.epoch() => {
+                    // Somebody has started the module anew: sessions and object handles mean nothing now.
+                    state.phase = Phase::Down(Outage::begin(Loss::Sessions, self.workers.returned()));
+                    continue;
+                }
                 Phase::Up => {
                     let room = state.lent + state.idle.len() < state.max;
                     if !(fresh && room)
@@ -132,12 +147,18 @@ impl Pool {
                     }
                     if room {
                         state.lent += 1;
-                        let (generation, info) = (state.generation, Arc::clone(&state.info));
+                        let (generation, epoch, info) = (state.generation, state.epoch, Arc::clone(&state.info));
                         drop(state);
                         let refused = match self.open_handle(&info) {
-                            Ok(handle) => {
+                            Ok(handle) if handle.epoch() == epoch => {
                                 observe::waited(&self.label, began);
                                 return Ok(Session::new(self, handle, generation));
+                            }
+                            Ok(handle) => {
+                                self.close(handle);
+                                self.take_back(None);
+                                state = self.lock();
+                                continue;
                             }
                             Err(refused) => refused,
                         };
@@ -150,10 +171,10 @@ impl Pool {
                                 tracing::warn!(sessions = others, "the token gives no more sessions");
                                 state.max = others;
                             }
-                            Trouble::Session if !gone => {
+                            trouble if trouble.is_suspicious() && !gone => {
                                 gone = true;
                                 drop(state);
-                                self.lost(generation, Loss::Sessions);
+                                self.lost(generation, Loss::of(trouble));
                                 state = self.lock();
                             }
                             trouble => {
@@ -205,26 +226,36 @@ impl Pool {
         }
         let old: Vec<Handle> = state.anchor.take().into_iter().chain(state.idle.drain(..)).collect();
         drop(state);
-        self.end(old, loss);
+        let left = self.end(old, loss);
         let opened = self.reconnect();
         let mut state = self.lock();
+        state.left.extend(left);
+        let mut left = Vec::new();
         match opened {
             Ok((anchor, info)) => {
                 state.generation += 1;
                 state.max = limit(&self.options, &info);
                 state.info = Arc::new(info);
-                state.anchor = Some(anchor);
+                state.hold(anchor);
                 state.phase = Phase::Up;
+                left.append(&mut state.left);
                 tracing::info!(token = %self.label, generation = state.generation, "opened the token again");
             }
             Err(error) => {
                 tracing::warn!(token = %self.label, %error, "the token is not back");
-                state.phase = Phase::Down(outage.go_on(error, self.workers.behind(), self.workers.returned()));
+                let for_good = self.logins.are_over();
+                state.phase =
+                    Phase::Down(outage.go_on(error, self.workers.behind(), self.workers.returned(), for_good));
             }
         }
         observe::reopened(&self.label, matches!(state.phase, Phase::Up));
         self.changed.notify_all();
-        Ok(state)
+        if left.is_empty() {
+            return Ok(state);
+        }
+        drop(state);
+        left.into_iter().for_each(|handle| self.close(handle));
+        Ok(self.lock())
     }
 
     /// Finds out whether only a session is gone, or the token.
@@ -236,7 +267,8 @@ impl Pool {
             Ok(handle) => {
                 let mut state = self.lock();
                 let room = state.lent + state.idle.len() < state.max;
-                if room && state.generation == generation && matches!(state.phase, Phase::Up) {
+                let current = state.generation == generation && state.epoch == handle.epoch();
+                if room && current && matches!(state.phase, Phase::Up) {
                     state.idle.push(handle);
                     drop(state);
                     self.changed.notify_all();
@@ -254,26 +286,32 @@ impl Pool {
     fn probe(&self) -> Result<Handle, Option<Loss>> {
         let info = Arc::clone(&self.lock().info);
         let handle = self.open_handle(&info).map_err(|refused| match refused.trouble {
+            // Others keep them, or the module: that says nothing.
+            Trouble::None => None,
             _ if refused.at_limit => None,
-            Trouble::Silence => Some(Loss::Answers),
-            _ => Some(Loss::Sessions),
+            trouble => Some(Loss::of(trouble)),
         })?;
-        let asked = self.workers.run(&self.module.gate(), Access::Shared, move || {
-            let logged_in = handle.is_logged_in();
-            (handle, logged_in)
-        });
-        match asked {
+        match self.workers.run_with(&self.module.gate(), Access::Shared, handle, Handle::is_logged_in) {
             Ok((handle, Ok(true))) => Ok(handle),
             Ok((handle, Ok(false))) if !info.login_required => Ok(handle),
             Ok((handle, Ok(false))) => {
                 self.close(handle);
                 Err(Some(Loss::Login))
             }
-            Ok((handle, Err(_))) => {
-                handle.forget();
-                Err(Some(Loss::Sessions))
+            Ok((handle, Err(cause))) => {
+                let loss = Loss::of(judge("look at a session", cause).1);
+                if loss == Loss::Sessions {
+                    handle.forget()
+                } else {
+                    self.close(handle)
+                }
+                Err(Some(loss))
             }
-            Err(_) => Err(Some(Loss::Answers)),
+            Err((NoAnswer::InTime, _)) => Err(Some(Loss::Answers)),
+            Err((_, handle)) => {
+                handle.into_iter().for_each(|handle| self.close(handle));
+                Err(None)
+            }
         }
     }
 
@@ -330,7 +368,12 @@ impl Pool {
 
     /// Closes a session, or leaves it to a thread that hangs.
     pub(super) fn close(&self, handle: Handle) {
-        let _ = self.workers.run(&self.module.gate(), Access::Shared, move || handle.close());
+        let closed = self.workers.run_with(&self.module.gate(), Access::Shared, Cell::new(Some(handle)), |handle| {
+            handle.take().into_iter().for_each(Handle::close);
+        });
+        if let Err((_, Some(handle))) = closed {
+            self.lock().left.extend(handle.into_inner());
+        }
     }
 
     /// Waits for a change; `None` after the deadline.
@@ -379,7 +422,7 @@ impl Drop for Pool {
     fn drop(&mut self) {
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
         // The anchor last: it holds the login.
-        let open: Vec<Handle> = state.idle.drain(..).chain(state.anchor.take()).collect();
+        let open: Vec<Handle> = state.left.drain(..).chain(state.idle.drain(..)).chain(state.anchor.take()).collect();
         if is_forked() {
             open.into_iter().for_each(Handle::forget);
         } else {
@@ -396,6 +439,18 @@ fn limit(options: &TokenOptions, info: &TokenInfo) -> usize {
         // One of them is the anchor's.
         Some(limit) => options.max_sessions.min(usize::try_from(limit - 1).unwrap_or(usize::MAX)).max(1),
         None => options.max_sessions,
+    }
+}
+
+impl State {
+    /// Keeps the session that was logged in. Where it is the only one that the token allows, it is lent.
+    fn hold(&mut self, anchor: Handle) {
+        self.epoch = anchor.epoch();
+        if self.info.max_sessions == Some(1) {
+            self.idle.push(anchor);
+        } else {
+            self.anchor = Some(anchor);
+        }
     }
 }
 

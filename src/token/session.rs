@@ -127,51 +127,39 @@ impl<'pool> Session<'pool> {
         };
         let (key_wrap, direct) = (pool.character.key_wrap, self.direct);
         let began = Instant::now();
-        let answer = pool.workers.run(&pool.module.gate(), access, move || {
-            let answer = handle.raw().and_then(|raw| {
-                let module = handle.module();
-                call(&Inside { module, raw, key_wrap, direct })
-            });
-            (handle, answer)
+        let answer = pool.workers.run_with(&pool.module.gate(), access, handle, move |handle| {
+            let module = handle.module();
+            handle.raw().and_then(|raw| call(&Inside { module, raw, key_wrap, direct }))
         });
-        match answer {
-            Ok((handle, answer)) => {
+        let (error, trouble) = match answer {
+            Ok((handle, Ok(value))) => {
                 self.handle.replace(Some(handle));
-                match answer {
-                    Ok(value) => {
-                        observe::called(&pool.label, function, "CKR_OK", began);
-                        pool.answered();
-                        Ok(value)
-                    }
-                    Err(cause) => {
-                        let code = match &cause {
-                            Cause::Pkcs11(code, _) => ckr(*code),
-                            _ => "none".to_owned(),
-                        };
-                        observe::called(&pool.label, function, &code, began);
-                        let (error, trouble) = judge(action, cause);
-                        self.fails(trouble);
-                        Err(error)
-                    }
-                }
+                observe::called(&pool.label, function, "CKR_OK", began);
+                pool.answered();
+                return Ok(value);
             }
-            Err(none) => {
+            Ok((handle, Err(cause))) => {
+                self.handle.replace(Some(handle));
+                let code = match &cause {
+                    Cause::Pkcs11(code, _) => ckr(*code),
+                    _ => "none".to_owned(),
+                };
+                observe::called(&pool.label, function, &code, began);
+                pool.answered();
+                judge(action, cause)
+            }
+            Err((none, handle)) => {
+                self.handle.replace(handle);
                 observe::called(&pool.label, function, "none", began);
-                let (error, trouble) = no_answer(action, none);
-                self.fails(trouble);
-                Err(error)
+                no_answer(action, none)
             }
-        }
-    }
-
-    fn fails(&self, trouble: Trouble) {
+        };
         self.failed.set(true);
         self.trouble.set(trouble);
         if trouble == Trouble::Silence {
-            self.pool.silent(self.generation);
-        } else if trouble != Trouble::Session {
-            self.pool.answered();
+            pool.silent(self.generation);
         }
+        Err(error)
     }
 
     /// The objects that match, each once.
@@ -367,9 +355,11 @@ impl<'pool> Session<'pool> {
             let len = mechanism.with(inside.key_wrap, |mechanism| match inside.functions() {
                 Some(functions) => functions.wrap_key(inside.raw, mechanism, wrapping_key, key, &mut out),
                 None => {
-                    // `cryptoki` leaves the result as long as the token's estimate was.
+                    // `cryptoki` leaves the result as long as the token's estimate was, with zeros at its end.
                     let mut wrapped = inside.raw.wrap_key(mechanism, wrapping_key, key)?;
-                    wrapped.truncate(capacity);
+                    if wrapped.iter().skip(capacity).all(|byte| *byte == 0) {
+                        wrapped.truncate(capacity);
+                    }
                     copy(wrapped, &mut out, Function::WrapKey)
                 }
             })?;
@@ -453,7 +443,7 @@ impl Drop for Session<'_> {
         // Closed before it is counted out, so that nobody opens the token again meanwhile.
         if let Some(handle) = handle {
             match self.trouble.get() {
-                Trouble::Session => handle.forget(),
+                Trouble::Ended => handle.forget(),
                 _ => self.pool.close(handle),
             }
         }

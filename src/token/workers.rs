@@ -2,6 +2,7 @@
 //! left behind, with everything that it reads and writes. Without a deadline it runs where it is made.
 
 use super::gate::{Access, Gate, Pass};
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
@@ -16,10 +17,22 @@ type Job = Box<dyn FnOnce() + Send>;
 pub(super) enum NoAnswer {
     /// None within the deadline. The call may still take effect.
     InTime,
+    /// It was not made: others are in the module, or hang in it.
+    Busy,
     /// The module's answer broke what reads it.
     Sense,
     /// There is no thread to run it on.
     Thread(std::io::Error),
+}
+
+thread_local! {
+    /// Whether this thread was left behind and is out of the module again: it may take its time.
+    static LEFT_BEHIND: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether this thread has nobody who waits for it, and may wait itself.
+pub(super) fn is_left_behind() -> bool {
+    LEFT_BEHIND.get()
 }
 
 /// Threads that make calls, one at a time each.
@@ -49,9 +62,21 @@ impl Workers {
         access: Access,
         call: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, NoAnswer> {
-        let deadline = self.deadline();
-        let pass = gate.enter(access, deadline).ok_or(NoAnswer::InTime)?;
-        self.dispatch(Some(pass), deadline, call)
+        self.run_with(gate, access, (), |()| call()).map(|((), answer)| answer).map_err(|(none, _)| none)
+    }
+
+    /// Makes a call with something that comes back in any case, but where the call hangs.
+    pub(super) fn run_with<H: Send + 'static, T: Send + 'static>(
+        &self,
+        gate: &Arc<Gate>,
+        access: Access,
+        with: H,
+        call: impl FnOnce(&H) -> T + Send + 'static,
+    ) -> Result<(H, T), (NoAnswer, Option<H>)> {
+        match gate.enter(access, self.deadline()) {
+            Some(pass) => self.dispatch(Some(pass), with, call),
+            None => Err((NoAnswer::Busy, Some(with))),
+        }
     }
 
     /// Makes a call beside the gate, as when the module is only being loaded.
@@ -59,7 +84,7 @@ impl Workers {
         &self,
         call: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, NoAnswer> {
-        self.dispatch(None, self.deadline(), call)
+        self.dispatch(None, (), |()| call()).map(|((), answer)| answer).map_err(|(none, _)| none)
     }
 
     /// How many calls hang now.
@@ -76,25 +101,36 @@ impl Workers {
         self.timeout.and_then(|timeout| Instant::now().checked_add(timeout))
     }
 
-    fn dispatch<T: Send + 'static>(
+    fn dispatch<H: Send + 'static, T: Send + 'static>(
         &self,
         pass: Option<Pass>,
-        deadline: Option<Instant>,
-        call: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, NoAnswer> {
-        // The values that a panic may leave half done are dropped with it.
-        let call = move || catch_unwind(AssertUnwindSafe(call)).map_err(|_| NoAnswer::Sense);
-        let Some(deadline) = deadline else {
-            let _pass = pass;
-            return call();
+        with: H,
+        call: impl FnOnce(&H) -> T + Send + 'static,
+    ) -> Result<(H, T), (NoAnswer, Option<H>)> {
+        let sense = |answer: Result<T, _>, with| match answer {
+            Ok(answer) => Ok((with, answer)),
+            Err(_) => Err((NoAnswer::Sense, Some(with))),
+        };
+        // From here on: the wait for others was not the token's.
+        let Some(deadline) = self.deadline() else {
+            // What a panic may leave half done is dropped with it.
+            let answer = catch_unwind(AssertUnwindSafe(|| call(&with)));
+            drop(pass);
+            return sense(answer, with);
+        };
+        let worker = match self.worker() {
+            Ok(worker) => worker,
+            Err(error) => {
+                drop(pass);
+                return Err((NoAnswer::Thread(error), Some(with)));
+            }
         };
         let gate = pass.as_ref().map(Pass::gate);
         let answer = Arc::new(Answer::default());
-        let worker = self.worker().map_err(NoAnswer::Thread)?;
         let job = {
             let (answer, left) = (Arc::clone(&answer), Arc::clone(&self.left));
             Box::new(move || {
-                let value = call();
+                let value = catch_unwind(AssertUnwindSafe(|| call(&with)));
                 // Out of the module before the caller goes on.
                 let mut slot = answer.lock();
                 if matches!(*slot, Slot::GivenUp) {
@@ -102,25 +138,26 @@ impl Workers {
                     pass.into_iter().for_each(Pass::was_given_up);
                     left.behind.fetch_sub(1, Ordering::Relaxed);
                     left.returned.fetch_add(1, Ordering::Relaxed);
-                    drop(value);
+                    LEFT_BEHIND.set(true);
+                    drop((with, value));
                 } else {
                     drop(pass);
-                    *slot = Slot::Here(value);
+                    *slot = Slot::Here((with, value));
                     drop(slot);
                     answer.arrived.notify_one();
                 }
             })
         };
         if worker.send(job).is_err() {
-            return Err(NoAnswer::Thread(std::io::Error::other("a thread ended by itself")));
+            return Err((NoAnswer::Thread(std::io::Error::other("a thread ended by itself")), None));
         }
         let mut slot = answer.lock();
         loop {
             match std::mem::replace(&mut *slot, Slot::Awaited) {
-                Slot::Here(value) => {
+                Slot::Here((with, value)) => {
                     drop(slot);
                     self.idle().push(worker);
-                    return value;
+                    return sense(value, with);
                 }
                 Slot::Awaited | Slot::GivenUp => {}
             }
@@ -130,7 +167,7 @@ impl Workers {
                 self.left.behind.fetch_add(1, Ordering::Relaxed);
                 gate.iter().for_each(|gate| gate.give_up_on_one());
                 // The thread ends after the call, because nobody can send to it any more.
-                return Err(NoAnswer::InTime);
+                return Err((NoAnswer::InTime, None));
             }
             slot = answer.arrived.wait_timeout(slot, left).unwrap_or_else(PoisonError::into_inner).0;
         }
@@ -160,7 +197,7 @@ struct Answer<T> {
 
 enum Slot<T> {
     Awaited,
-    Here(Result<T, NoAnswer>),
+    Here(T),
     GivenUp,
 }
 
@@ -209,6 +246,8 @@ mod tests {
         assert!(matches!(answer, Err(NoAnswer::InTime)));
         assert_eq!((workers.behind(), workers.returned()), (1, 0));
         assert!(gate.enter(Access::Alone, None).is_none());
+        let busy = workers.run_with(&gate, Access::Alone, "with", |_| ());
+        assert!(matches!(busy, Err((NoAnswer::Busy, Some("with")))));
         // Others work meanwhile.
         assert_eq!(workers.run(&gate, Access::Shared, || 7).unwrap(), 7);
         release.send(()).unwrap();
@@ -232,6 +271,9 @@ mod tests {
             let (workers, gate) = (Workers::new(timeout), Arc::default());
             let answer = workers.run(&gate, Access::Shared, || -> usize { panic!("from the module") });
             assert!(matches!(answer, Err(NoAnswer::Sense)));
+            // What it was made with comes back, and is not dropped inside.
+            let answer = workers.run_with(&gate, Access::Alone, "with", |_| -> usize { panic!("from the module") });
+            assert!(matches!(answer, Err((NoAnswer::Sense, Some("with")))));
             assert!(gate.enter(Access::Alone, None).is_some());
             assert_eq!(workers.run(&gate, Access::Shared, || 7).unwrap(), 7);
         }

@@ -74,7 +74,7 @@ fn expected(function: &str, code: &str, once: bool) -> ErrorKind {
                   WRAPPING_KEY_SIZE_RANGE UNWRAPPING_KEY_SIZE_RANGE TOKEN_WRITE_PROTECTED SESSION_READ_ONLY";
     let refuses = "ATTRIBUTE_TYPE_INVALID ATTRIBUTE_VALUE_INVALID TEMPLATE_INCONSISTENT TEMPLATE_INCOMPLETE \
                    ATTRIBUTE_READ_ONLY ACTION_PROHIBITED";
-    if is_one_of(code, cannot) || (!recovers && is_one_of(code, refuses)) {
+    if is_one_of(code, cannot) || (!(recovers && function != "C_DecryptInit") && is_one_of(code, refuses)) {
         return ErrorKind::Unsupported;
     }
     // The bytes are not what this key wrapped.
