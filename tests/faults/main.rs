@@ -2,6 +2,7 @@
 //! that with `cargo build -p keyward-fault`, and run under `softhsm/with`.
 mod counts;
 mod faulty;
+mod hard;
 mod leaks;
 mod outputs;
 mod recovery;
