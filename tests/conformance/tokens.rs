@@ -29,6 +29,34 @@ fn softhsm_with_rsa_only() {
     SoftHsm::new("CKM_AES_GCM,CKM_AES_KEY_WRAP,CKM_AES_KEY_GEN").run("SoftHSM 2.6, AES denied");
 }
 
+/// Rightly, but as some tokens do: everything is found twice, IVs are the token's own, and buffers are too
+/// small at first.
+const STRANGE: &str = "C_FindObjects * twice\nC_EncryptInit * write-iv\n\
+    C_Encrypt * too-small-first\nC_Decrypt * too-small-first\nC_WrapKey * too-small-first\n\
+    C_Login * log\nC_EncryptInit * log\nC_DecryptInit * log\nC_WrapKey * log\nC_UnwrapKey * log\n";
+
+#[test]
+fn softhsm_that_answers_strangely() {
+    let built = std::env::current_exe().unwrap();
+    let built = built.ancestors().nth(2).unwrap().join("libkeyward_fault.so");
+    assert!(built.exists(), "'{}' is not built: cargo build -p keyward-fault", built.display());
+    let soft = SoftHsm::new("");
+    // The name says that SoftHSM is behind it.
+    let module = soft.dir.path().join("libsofthsm2-fault.so");
+    std::fs::copy(built, &module).unwrap();
+    std::fs::write(module.with_extension("so.script"), STRANGE).unwrap();
+    let mut suite = suite(&soft.dir, &module);
+    suite.env("SOFTHSM2_CONF", &soft.conf).env("KEYWARD_FAULT_MODULE", SoftToken::module_path());
+    assert_row("SoftHSM 2.6, answering strangely", suite);
+    let log = std::fs::read_to_string(module.with_extension("so.log")).unwrap();
+    let answered = |line: &str| log.lines().filter(|one| *one == line).count();
+    assert_eq!(answered("C_Login CKR_PIN_INCORRECT"), 1, "a wrong PIN is tried once");
+    // The suite says that the token enforces states: so it was the token that was asked, and refused.
+    for function in ["C_EncryptInit", "C_DecryptInit", "C_WrapKey", "C_UnwrapKey"] {
+        assert!(answered(&format!("{function} CKR_KEY_FUNCTION_NOT_PERMITTED")) > 0, "{function}");
+    }
+}
+
 #[test]
 fn kryoptic() {
     let module = std::env::var_os("KEYWARD_TEST_KRYOPTIC");
