@@ -155,6 +155,10 @@ fn classify(cause: &Cause) -> Verdict {
         PinExpired | UserPinNotInitialized | PinTooWeak if logging_in => {
             hinted(Kind::PinLocked, "set a PIN with the token's own tool")
         }
+        // SoftHSM says so of an OAEP hash that it does not have.
+        ArgumentsBad if matches!(function, Function::EncryptInit | Function::DecryptInit) => {
+            (Kind::Unsupported, Trouble::None).into()
+        }
         MechanismInvalid
         | MechanismParamInvalid
         | FunctionNotSupported

@@ -1,6 +1,7 @@
 //! The time while a token is away: what was lost, and when it is tried again.
 
 use super::fault::Trouble;
+use super::workers::Workers;
 use crate::error::{Error, ErrorKind};
 use std::time::{Duration, Instant};
 
@@ -48,6 +49,8 @@ pub(super) struct Outage {
     pause: Duration,
     /// How many calls that hung had come back by then. One more is a sign of life.
     returned: u64,
+    /// How many hung when it began. Some may never come back.
+    behind: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -68,13 +71,20 @@ const LONG_PAUSE: Duration = Duration::from_secs(30);
 
 impl Outage {
     /// It has just been noticed.
-    pub(super) fn begin(loss: Loss, returned: u64) -> Self {
-        Self { loss, failure: None, next: Some(Instant::now()), pause: FIRST_PAUSE, returned }
+    pub(super) fn begin(loss: Loss, workers: &Workers) -> Self {
+        Self {
+            loss,
+            failure: None,
+            next: Some(Instant::now()),
+            pause: FIRST_PAUSE,
+            returned: workers.returned(),
+            behind: workers.behind(),
+        }
     }
 
     /// An attempt to open the token failed.
-    pub(super) fn go_on(self, error: Error, behind: usize, returned: u64, for_good: bool) -> Self {
-        let pause = match behind {
+    pub(super) fn go_on(self, error: Error, workers: &Workers, for_good: bool) -> Self {
+        let pause = match workers.behind().saturating_sub(self.behind) {
             0..MANY_BEHIND => self.pause,
             MANY_BEHIND..FAR_TOO_MANY => LONG_PAUSE,
             // Each attempt may leave one more behind.
@@ -87,7 +97,8 @@ impl Outage {
             loss: self.loss,
             next: if for_good { None } else { Instant::now().checked_add(pause) },
             pause: (self.pause * 2).min(LONGEST_PAUSE),
-            returned,
+            returned: workers.returned(),
+            behind: self.behind,
             failure: Some(Failure {
                 kind: error.kind(),
                 message: error.to_string(),
@@ -97,8 +108,8 @@ impl Outage {
     }
 
     /// Whether the token may be tried now.
-    pub(super) fn is_over(&self, returned: u64) -> bool {
-        self.next.is_some_and(|next| Instant::now() >= next || returned > self.returned)
+    pub(super) fn is_over(&self, workers: &Workers) -> bool {
+        self.next.is_some_and(|next| Instant::now() >= next || workers.returned() > self.returned)
     }
 
     pub(super) fn has_been_tried(&self) -> bool {
@@ -122,28 +133,43 @@ impl Outage {
 mod tests {
     use super::*;
 
-    fn failed(kind: ErrorKind) -> Outage {
-        Outage::begin(Loss::Sessions, 0).go_on(Error::new(kind, "no"), 0, 0, false)
+    fn workers() -> Workers {
+        Workers::new(Some(Duration::from_millis(1)))
     }
 
     #[test]
     fn a_refused_pin_ends_all_attempts() {
+        let workers = workers();
         for kind in [ErrorKind::PinIncorrect, ErrorKind::PinLocked, ErrorKind::PinRequired] {
-            let outage = failed(kind);
-            assert!(!outage.is_over(u64::MAX));
+            let outage = Outage::begin(Loss::Sessions, &workers).go_on(Error::new(kind, "no"), &workers, false);
+            assert!(outage.next.is_none() && !outage.is_over(&workers));
             assert_eq!(outage.error("x").kind(), kind);
         }
+        let outage = Outage::begin(Loss::Login, &workers);
+        assert!(outage.go_on(Error::new(ErrorKind::TokenUnavailable, "no"), &workers, true).next.is_none());
     }
 
     #[test]
     fn pauses_grow_and_a_sign_of_life_ends_them() {
-        let mut outage = Outage::begin(Loss::Answers, 3);
-        assert!(outage.is_over(3) && !outage.has_been_tried());
+        let workers = workers();
+        let mut outage = Outage::begin(Loss::Answers, &workers);
+        assert!(outage.is_over(&workers) && !outage.has_been_tried());
         for _ in 0..20 {
-            outage = outage.go_on(Error::new(ErrorKind::Timeout, "no"), 0, 3, false);
-            assert!(outage.has_been_tried() && outage.is_over(4));
+            outage = outage.go_on(Error::new(ErrorKind::Timeout, "no"), &workers, false);
         }
         assert_eq!(outage.pause, LONGEST_PAUSE);
-        assert!(!outage.is_over(3));
+        assert!(outage.has_been_tried() && !outage.is_over(&workers));
+        // A call that hung comes back.
+        let gate = std::sync::Arc::default();
+        let (release, wait) = std::sync::mpsc::channel::<()>();
+        let hung = workers.run(&gate, crate::token::gate::Access::Shared, move || {
+            let _ = wait.recv();
+        });
+        assert!(hung.is_err());
+        assert!(!outage.is_over(&workers));
+        drop(release);
+        while !outage.is_over(&workers) {
+            std::thread::yield_now();
+        }
     }
 }

@@ -131,7 +131,7 @@ impl Pool {
             match &state.phase {
                 Phase::Up if state.epoch != self.module.epoch() => {
                     // Somebody has started the module anew: sessions and object handles mean nothing now.
-                    state.phase = Phase::Down(Outage::begin(Loss::Sessions, self.workers.returned()));
+                    state.phase = Phase::Down(Outage::begin(Loss::Sessions, &self.workers));
                     continue;
                 }
                 Phase::Up => {
@@ -188,7 +188,7 @@ impl Pool {
                         continue;
                     }
                 }
-                Phase::Down(outage) if outage.is_over(self.workers.returned()) => {
+                Phase::Down(outage) if outage.is_over(&self.workers) => {
                     state = self.reopen(state, deadline)?;
                     continue;
                 }
@@ -244,8 +244,7 @@ impl Pool {
             Err(error) => {
                 tracing::warn!(token = %self.label, %error, "the token is not back");
                 let for_good = self.logins.are_over();
-                state.phase =
-                    Phase::Down(outage.go_on(error, self.workers.behind(), self.workers.returned(), for_good));
+                state.phase = Phase::Down(outage.go_on(error, &self.workers, for_good));
             }
         }
         observe::reopened(&self.label, matches!(state.phase, Phase::Up));
@@ -320,7 +319,7 @@ impl Pool {
         let mut state = self.lock();
         if state.generation == generation && matches!(state.phase, Phase::Up) {
             tracing::warn!(token = %self.label, lost = loss.name(), "the token went away");
-            state.phase = Phase::Down(Outage::begin(loss, self.workers.returned()));
+            state.phase = Phase::Down(Outage::begin(loss, &self.workers));
             drop(state);
             observe::down(&self.label);
             self.changed.notify_all();

@@ -69,7 +69,10 @@ fn expected(function: &str, code: &str, once: bool) -> ErrorKind {
     if code == "CKR_KEY_FUNCTION_NOT_PERMITTED" {
         return ErrorKind::KeyState;
     }
-    // The token cannot do this.
+    // The token cannot do this, or not with these parameters.
+    if matches!(function, "C_EncryptInit" | "C_DecryptInit") && code == "CKR_ARGUMENTS_BAD" {
+        return ErrorKind::Unsupported;
+    }
     let cannot = "MECHANISM_INVALID MECHANISM_PARAM_INVALID FUNCTION_NOT_SUPPORTED KEY_SIZE_RANGE CURVE_NOT_SUPPORTED \
                   WRAPPING_KEY_SIZE_RANGE UNWRAPPING_KEY_SIZE_RANGE TOKEN_WRITE_PROTECTED SESSION_READ_ONLY";
     let refuses = "ATTRIBUTE_TYPE_INVALID ATTRIBUTE_VALUE_INVALID TEMPLATE_INCONSISTENT TEMPLATE_INCOMPLETE \
