@@ -45,6 +45,8 @@ fn child_with_two_tokens() {
                 assert!(began.elapsed() < Duration::from_secs(20), "{:?}", both.health());
                 thread::sleep(Duration::from_millis(5));
             }
+            // And until no operation is under way that has seen this one down.
+            thread::sleep(2 * call);
             if Instant::now() > end {
                 break;
             }
