@@ -35,6 +35,8 @@ pub enum ErrorKind {
     /// The one answer to every failed unwrapping and decryption: wrong key, wrong context, altered
     /// or truncated bytes. It says no more on purpose.
     NotAuthentic,
+    /// A policy refuses it. Nothing was asked of the key.
+    PolicyDenied,
     /// A stated limit of the format or of a key's use is reached.
     LimitExceeded,
     /// The module could not be loaded, or is not a PKCS#11 module.

@@ -51,6 +51,7 @@
 //! # Features
 //!
 //! - `aws-lc-rs` (default): the faster AES engine. The pure-Rust one is always there.
+//! - `governed`: policies, the audit log, and the provider that keeps both.
 //! - `metrics`: counters and histograms of calls to tokens, through the `metrics` facade.
 //! - `testkit`: SoftHSM tokens and a provider in memory, for tests.
 //! - `cli`: what the `keyward` binary needs; programs that link the library leave it off.
@@ -59,12 +60,16 @@
 // The library never prints.
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
+#[cfg(feature = "governed")]
+pub mod audit;
 mod cipher;
 pub mod durable;
 pub mod envelope;
 mod error;
 pub mod hsm;
 pub mod key;
+#[cfg(feature = "governed")]
+pub mod policy;
 pub mod provider;
 #[cfg(feature = "testkit")]
 pub mod testkit;

@@ -27,7 +27,7 @@ pub(crate) fn status(error: &anyhow::Error) -> u8 {
     let Some(own) = error.chain().find_map(as_own) else { return 1 };
     match own.kind() {
         ErrorKind::InvalidArgument => USAGE,
-        // 3 is for what a policy refuses.
+        ErrorKind::PolicyDenied => 3,
         ErrorKind::NotAnEnvelope | ErrorKind::NotAuthentic | ErrorKind::ContextMismatch => 4,
         ErrorKind::ModuleUnavailable | ErrorKind::TokenNotFound | ErrorKind::TokenUnavailable | ErrorKind::Timeout => 5,
         ErrorKind::PinRequired | ErrorKind::PinIncorrect | ErrorKind::PinLocked => 6,

@@ -1,0 +1,1 @@
+//! Policies: who may do what with which key under which encryption context, decided by Cedar.
