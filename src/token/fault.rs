@@ -148,6 +148,17 @@ fn classify(cause: &Cause) -> Verdict {
     let recovering = matches!(function, Function::Decrypt | Function::UnwrapKey);
     let hinted = |kind, hint| Verdict { kind, trouble: Trouble::None, hint: Some(hint) };
     match code {
+        // Without a session nothing can be asked of the token, whatever its reason: another may serve meanwhile.
+        _ if matches!(function, Function::OpenSession | Function::GetSessionInfo) => {
+            let trouble = match code {
+                TokenNotPresent | DeviceRemoved | SessionHandleInvalid | SessionClosed | CryptokiNotInitialized => {
+                    Trouble::Ended
+                }
+                DeviceMemory | HostMemory | SessionCount => Trouble::Call,
+                _ => Trouble::Suspect,
+            };
+            (Kind::TokenUnavailable, trouble).into()
+        }
         PinIncorrect | PinInvalid | PinLenRange if logging_in => {
             hinted(Kind::PinIncorrect, "it was tried once and is not tried again; too many wrong PINs lock a token")
         }
@@ -218,6 +229,7 @@ mod tests {
         assert_eq!(kind(RvError::PinIncorrect, Function::Login), ErrorKind::PinIncorrect);
         assert_eq!(kind(RvError::PinLocked, Function::Login), ErrorKind::PinLocked);
         assert_eq!(kind(RvError::MechanismInvalid, Function::EncryptInit), ErrorKind::Unsupported);
+        assert_eq!(kind(RvError::MechanismInvalid, Function::OpenSession), ErrorKind::TokenUnavailable);
         assert_eq!(kind(RvError::DeviceRemoved, Function::Decrypt), ErrorKind::TokenUnavailable);
         assert_eq!(kind(RvError::KeyFunctionNotPermitted, Function::EncryptInit), ErrorKind::KeyState);
     }

@@ -100,7 +100,8 @@ impl Outage {
             returned: workers.returned(),
             behind: self.behind,
             failure: Some(Failure {
-                kind: error.kind(),
+                // Whatever the code was: a token that is not back is away, and another may serve meanwhile.
+                kind: if error.kind().is_unavailable() { error.kind() } else { ErrorKind::TokenUnavailable },
                 message: error.to_string(),
                 hint: error.hint().map(ToOwned::to_owned),
             }),
@@ -147,6 +148,20 @@ mod tests {
         }
         let outage = Outage::begin(Loss::Login, &workers);
         assert!(outage.go_on(Error::new(ErrorKind::TokenUnavailable, "no"), &workers, true).next.is_none());
+    }
+
+    #[test]
+    fn a_token_that_is_not_back_is_unavailable_whatever_it_says() {
+        let workers = workers();
+        for (said, kind) in [
+            (ErrorKind::Unsupported, ErrorKind::TokenUnavailable),
+            (ErrorKind::KeyState, ErrorKind::TokenUnavailable),
+            (ErrorKind::ModuleUnavailable, ErrorKind::ModuleUnavailable),
+            (ErrorKind::Timeout, ErrorKind::Timeout),
+        ] {
+            let outage = Outage::begin(Loss::Sessions, &workers).go_on(Error::new(said, "no"), &workers, false);
+            assert_eq!(outage.error("x").kind(), kind);
+        }
     }
 
     #[test]

@@ -132,6 +132,7 @@ impl Pool {
                 Phase::Up if state.epoch != self.module.epoch() => {
                     // Somebody has started the module anew: sessions and object handles mean nothing now.
                     state.phase = Phase::Down(Outage::begin(Loss::Sessions, &self.workers));
+                    observe::down(&self.label);
                     continue;
                 }
                 Phase::Up => {

@@ -26,8 +26,8 @@ use cryptoki::session::Session;
 use cryptoki::slot::Slot;
 use cryptoki_sys::{
     CK_ATTRIBUTE, CK_BBOOL, CK_FUNCTION_LIST, CK_INFO, CK_MECHANISM, CK_RV, CK_SESSION_HANDLE, CK_ULONG,
-    CK_UNAVAILABLE_INFORMATION, CKA_VALUE, CKR_ATTRIBUTE_SENSITIVE, CKR_ATTRIBUTE_TYPE_INVALID, CKR_BUFFER_TOO_SMALL,
-    CKR_OK, CKR_OPERATION_NOT_INITIALIZED,
+    CK_UNAVAILABLE_INFORMATION, CKA_ID, CKA_LABEL, CKA_VALUE, CKR_ATTRIBUTE_SENSITIVE, CKR_ATTRIBUTE_TYPE_INVALID,
+    CKR_BUFFER_TOO_SMALL, CKR_OK, CKR_OPERATION_NOT_INITIALIZED,
 };
 use std::path::Path;
 use zeroize::Zeroizing;
@@ -173,8 +173,13 @@ impl Functions {
             .collect();
         // SAFETY: as in `encrypt`; each attribute's buffer is one of `room`, with its true length.
         let code = unsafe { call(session.handle(), object.handle(), template.as_mut_ptr(), ulong(template.len())) };
-        // These say that some are not there, not shown, or too long (section 5.7.5); the others are.
-        if !matches!(code, CKR_ATTRIBUTE_SENSITIVE | CKR_ATTRIBUTE_TYPE_INVALID | CKR_BUFFER_TOO_SMALL) {
+        // These say that some are not there, not shown, or too long (section 5.7.5); the others are. Where a name
+        // or an id is as long as its room, nothing was written: the token failed before it looked.
+        let some = matches!(code, CKR_ATTRIBUTE_SENSITIVE | CKR_ATTRIBUTE_TYPE_INVALID | CKR_BUFFER_TOO_SMALL);
+        let untouched = |one: &CK_ATTRIBUTE| {
+            matches!(one.type_, CKA_LABEL | CKA_ID) && usize::try_from(one.ulValueLen) == Ok(LONGEST_NAME)
+        };
+        if !some || template.iter().any(untouched) {
             Rv::from(code).into_result(Function::GetAttributeValue)?;
         }
         let mut shown = Vec::with_capacity(types.len());
@@ -241,10 +246,13 @@ fn checked(code: CK_RV, len: CK_ULONG, capacity: usize, function: Function) -> R
     len.ok_or(Error::Pkcs11(RvError::BufferTooSmall, function))
 }
 
+/// Longer than any label or id of ours.
+const LONGEST_NAME: usize = 256;
+
 /// Room for any value of an attribute that is one of ours. One call then does what would take two.
 fn longest(one: AttributeType) -> usize {
     match one {
-        AttributeType::Label | AttributeType::Id => 256,
+        AttributeType::Label | AttributeType::Id => LONGEST_NAME,
         AttributeType::Modulus | AttributeType::PublicExponent => 2048,
         AttributeType::Value => 4096,
         AttributeType::Class | AttributeType::KeyType | AttributeType::ValueLen | AttributeType::ModulusBits => {

@@ -18,8 +18,8 @@ fn made(log: &[(String, String)], function: &str) -> usize {
 
 #[test]
 fn a_write_that_is_refused_for_a_call_that_hangs_comes_back_in_time() {
-    let faulty: &'static Faulty = Box::leak(Box::new(Faulty::new()));
-    let (hsm, key) = faulty.with_key(WrappingAlgorithm::AesGcm, limited(faulty));
+    let faulty = Faulty::new();
+    let (hsm, key) = faulty.with_key(WrappingAlgorithm::AesGcm, limited(&faulty));
     faulty.script("C_GenerateRandom 1 hang\nC_CloseSession * hang");
     assert_kind(generate(&hsm, &key), ErrorKind::Timeout);
     let (told, tell) = mpsc::channel();

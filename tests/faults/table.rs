@@ -4,8 +4,8 @@
 use super::*;
 use cryptoki::object::Attribute;
 use keyward::token::{Token, TokenOptions};
-use keyward::{AlgorithmChoice, KeyAdmin, KeyRef};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use keyward::{AlgorithmChoice, KeyAdmin, KeyRef, KeyVersion};
+use std::collections::BTreeSet;
 
 /// All that PKCS#11 3.2 has, and one of a vendor's own.
 const CODES: &str = "CKR_ACTION_PROHIBITED CKR_AEAD_DECRYPT_FAILED CKR_ARGUMENTS_BAD CKR_ATTRIBUTE_READ_ONLY \
@@ -46,8 +46,9 @@ fn expected(function: &str, code: &str, once: bool) -> ErrorKind {
     if function == "C_GetTokenInfo" && is_one_of(code, "TOKEN_NOT_PRESENT TOKEN_NOT_RECOGNIZED") {
         return if once { ErrorKind::TokenNotFound } else { ErrorKind::TokenUnavailable };
     }
-    // Its failure is noticed as something else: no token, or a search that is still going on.
-    if matches!(function, "C_GetTokenInfo" | "C_FindObjectsFinal") {
+    // Its failure is noticed as something else: no token, or a search that is still going on. Without a session
+    // nothing can be asked, whatever the reason.
+    if matches!(function, "C_GetTokenInfo" | "C_FindObjectsFinal" | "C_OpenSession" | "C_GetSessionInfo") {
         return ErrorKind::TokenUnavailable;
     }
     let recovers = matches!(function, "C_DecryptInit" | "C_Decrypt" | "C_UnwrapKey");
@@ -96,22 +97,57 @@ fn count_objects(faulty: &Faulty) -> [usize; 2] {
     [false, true].map(|of_token| session.find_objects(&[Attribute::Token(of_token)]).unwrap().len())
 }
 
-/// Counts the pairs, so that a table that shrank is noticed.
-static PAIRS: AtomicUsize = AtomicUsize::new(0);
+// What is made to fail, by operation. `the_table_has_every_function_that_is_called` asks that nothing is missing.
+const PROTECTING: [(WrappingAlgorithm, &[&str]); 2] = [
+    (WrappingAlgorithm::AesGcm, &["C_GenerateRandom", "C_EncryptInit", "C_Encrypt"]),
+    (WrappingAlgorithm::AesKw, &["C_CreateObject", "C_WrapKey", "C_DestroyObject"]),
+];
+const RECOVERING: [(WrappingAlgorithm, &[&str]); 3] = [
+    (WrappingAlgorithm::AesGcm, &["C_DecryptInit", "C_Decrypt"]),
+    (WrappingAlgorithm::AesKw, &["C_UnwrapKey", "C_GetAttributeValue", "C_DestroyObject"]),
+    (WrappingAlgorithm::RsaOaepSha1, &["C_DecryptInit", "C_Decrypt"]),
+];
+const LOOKING: &[&str] = &["C_FindObjectsInit", "C_FindObjects", "C_FindObjectsFinal", "C_GetAttributeValue"];
+const OPENING: &[&str] = &[
+    "C_GetSlotList",
+    "C_GetTokenInfo",
+    "C_GetMechanismList",
+    "C_GetMechanismInfo",
+    "C_OpenSession",
+    "C_GetSessionInfo",
+    "C_Login",
+];
+const OPENING_AGAIN: &[&str] = &["C_GetSlotList", "C_GetTokenInfo", "C_OpenSession", "C_GetSessionInfo"];
+const STARTING_ANEW: &[&str] = &["C_Finalize", "C_Initialize"];
+const MAKING: [(WrappingAlgorithm, &[&str]); 2] = [
+    (WrappingAlgorithm::AesGcm, &["C_GenerateKey", "C_CreateObject", "C_SetAttributeValue"]),
+    (WrappingAlgorithm::RsaOaepSha1, &["C_GenerateKeyPair"]),
+];
+const CHANGING: &[&str] = &["C_FindObjectsInit", "C_GetAttributeValue", "C_SetAttributeValue"];
+const DESTROYING: &[&str] = &["C_DestroyObject"];
+const CLOSING: &[&str] = &["C_CloseSession"];
+/// Called once for each module that is loaded, so it is no operation: `a_module_that_does_not_tell_of_itself`.
+const LOADING: &[&str] = &["C_GetInfo"];
 
+/// Operations with each function failing each way.
 struct Case<'a> {
     /// What goes wrong before, such as `* 1 drop-sessions`.
     prelude: &'a str,
     functions: &'a [&'a str],
     /// Where the operation does not depend on the function's success.
     tolerates: fn(&str, &str) -> bool,
+    /// What a failure is to be reported as, where it is not what `expected` says.
+    otherwise: fn(&str, &str) -> Option<ErrorKind>,
 }
 
 impl Case<'_> {
+    const PLAIN: Self = Case { prelude: "", functions: &[], tolerates: |_, _| false, otherwise: |_, _| None };
+
     /// Runs the operation with each function failing each way, once and for good.
     fn run<T>(&self, faulty: &Faulty, operation: impl Fn() -> keyward::Result<T>, usable: impl Fn() -> bool) {
         faulty.well();
         until("all is well at first", || operation().is_ok());
+        until("usable at first", &usable);
         let before = count_objects(faulty);
         for function in self.functions {
             for code in CODES.split_whitespace() {
@@ -125,53 +161,36 @@ impl Case<'_> {
                             "{script}: done, although the token failed"
                         ),
                         Err(error) => {
-                            assert_eq!(
-                                error.kind(),
-                                expected(function, code, calls == "1" && self.prelude.is_empty()),
-                                "{script}: {error}"
-                            );
+                            let usual = || expected(function, code, calls == "1" && self.prelude.is_empty());
+                            let expected = (self.otherwise)(function, code).unwrap_or_else(usual);
+                            assert_eq!(error.kind(), expected, "{script}: {error}");
                         }
                     }
                     faulty.well();
                     until(&format!("usable after {script}"), &usable);
                     assert_eq!(count_objects(faulty), before, "objects of sessions and of the token after {script}");
-                    PAIRS.fetch_add(1, Ordering::Relaxed);
                 }
             }
         }
     }
 }
 
-fn nothing(_: &str, _: &str) -> bool {
-    false
-}
-
 #[test]
 fn protecting_and_recovering() {
-    let protecting: [(_, &[_]); 2] = [
-        (WrappingAlgorithm::AesGcm, &["C_GenerateRandom", "C_EncryptInit", "C_Encrypt"]),
-        (WrappingAlgorithm::AesKw, &["C_CreateObject", "C_WrapKey", "C_DestroyObject"]),
-    ];
-    for (algorithm, functions) in protecting {
+    // Where the object of a session cannot be destroyed, the session is closed, and that ends it.
+    let tolerates = |function: &str, _: &str| function == "C_DestroyObject";
+    for (algorithm, functions) in PROTECTING {
         let faulty = Faulty::new();
         let (hsm, key) = faulty.with_key(algorithm, faulty.options());
-        // Where the object of a session cannot be destroyed, the session is closed, and that ends it.
-        let tolerates = |function: &str, _: &str| function == "C_DestroyObject";
         let works = || generate(&hsm, &key).is_ok();
-        Case { prelude: "", functions, tolerates }.run(&faulty, || generate(&hsm, &key), works);
+        Case { functions, tolerates, ..Case::PLAIN }.run(&faulty, || generate(&hsm, &key), works);
     }
-    let recovering: [(_, &[_]); 3] = [
-        (WrappingAlgorithm::AesGcm, &["C_DecryptInit", "C_Decrypt"]),
-        (WrappingAlgorithm::AesKw, &["C_UnwrapKey", "C_DestroyObject"]),
-        (WrappingAlgorithm::RsaOaepSha1, &["C_DecryptInit", "C_Decrypt"]),
-    ];
-    for (algorithm, functions) in recovering {
+    for (algorithm, functions) in RECOVERING {
         let faulty = Faulty::new();
         let (hsm, key) = faulty.with_key(algorithm, faulty.options());
         let (_, wrapped) = generate(&hsm, &key).unwrap();
-        let tolerates = |function: &str, _: &str| function == "C_DestroyObject";
         let unwrap = || hsm.unwrap_data_key(&wrapped, &context());
-        Case { prelude: "", functions, tolerates }.run(&faulty, unwrap, || unwrap().is_ok());
+        Case { functions, tolerates, ..Case::PLAIN }.run(&faulty, unwrap, || unwrap().is_ok());
     }
 }
 
@@ -182,31 +201,21 @@ fn looking_for_keys() {
     let token = hsm.token().clone();
     // Nothing is known to it yet.
     let look = || HsmProvider::new(token.clone()).describe_key(KeyRef::Name(&key));
-    let case = Case { prelude: "", functions: &["C_FindObjectsInit", "C_FindObjects"], tolerates: nothing };
-    case.run(&faulty, look, || look().is_ok());
     // The search is over, whatever its end says; the session is found out at its next call.
-    let ended = |_: &str, _: &str| true;
-    let case = Case { prelude: "", functions: &["C_FindObjectsFinal"], tolerates: ended };
-    case.run(&faulty, look, || look().is_ok());
+    let tolerates = |function: &str, _: &str| function == "C_FindObjectsFinal";
+    Case { functions: LOOKING, tolerates, ..Case::PLAIN }.run(&faulty, look, || look().is_ok());
 }
 
 #[test]
 fn opening_again() {
     let faulty = Faulty::new();
     let (hsm, key) = faulty.with_key(WrappingAlgorithm::AesGcm, faulty.options());
-    let case = Case {
-        prelude: "C_GenerateRandom 1 drop-sessions",
-        functions: &["C_GetSlotList", "C_GetTokenInfo", "C_OpenSession"],
-        tolerates: nothing,
-    };
+    // Whether somebody is logged in is only looked at to spend no PIN in vain.
+    let tolerates = |function: &str, _: &str| function == "C_GetSessionInfo";
     // Whatever the code: it is the token that is not back.
-    let again = || {
-        generate(&hsm, &key).map_err(|error| match error.kind() {
-            ErrorKind::Unsupported | ErrorKind::KeyNotFound | ErrorKind::KeyState => error,
-            _ => error,
-        })
-    };
-    case.run(&faulty, again, || generate(&hsm, &key).is_ok());
+    let otherwise = |_: &str, _: &str| Some(ErrorKind::TokenUnavailable);
+    let case = Case { prelude: "C_GenerateRandom 1 drop-sessions", functions: OPENING_AGAIN, tolerates, otherwise };
+    case.run(&faulty, || generate(&hsm, &key), || generate(&hsm, &key).is_ok());
     // A PIN that was refused ends it for good, so each code has a token of its own.
     for code in CODES.split_whitespace() {
         let hsm = faulty.open(faulty.options()).unwrap();
@@ -215,12 +224,23 @@ fn opening_again() {
         match generate(&hsm, &key) {
             Ok(_) => assert_eq!(code, "CKR_USER_ALREADY_LOGGED_IN"),
             Err(error) => {
-                assert_eq!(error.kind(), expected("C_Login", code, false), "{code}: {error}");
+                let expected = expected("C_Login", code, false);
+                let expected = if expected.is_unavailable() { expected } else { ErrorKind::TokenUnavailable };
+                assert_eq!(error.kind(), expected, "{code}: {error}");
             }
         }
-        PAIRS.fetch_add(1, Ordering::Relaxed);
         faulty.well();
     }
+}
+
+#[test]
+fn starting_a_module_anew() {
+    let faulty = Faulty::new();
+    let (hsm, key) = faulty.with_key(WrappingAlgorithm::AesGcm, faulty.options());
+    let tolerates = |_: &str, code: &str| code == "CKR_CRYPTOKI_ALREADY_INITIALIZED";
+    let otherwise = |_: &str, _: &str| Some(ErrorKind::TokenUnavailable);
+    let case = Case { prelude: "C_GenerateRandom 1 dead", functions: STARTING_ANEW, tolerates, otherwise };
+    case.run(&faulty, || generate(&hsm, &key), || generate(&hsm, &key).is_ok());
 }
 
 #[test]
@@ -229,20 +249,30 @@ fn opening() {
     let open = || Token::open_with(&faulty.uri(), TokenOptions::default().pin(faulty.soft.pin()));
     let tolerates = |function: &str, code: &str| match function {
         // A mechanism that is not described is not counted on.
-        "C_GetMechanismInfo" => true,
+        "C_GetMechanismInfo" | "C_GetSessionInfo" => true,
         "C_Login" => code == "CKR_USER_ALREADY_LOGGED_IN",
         _ => false,
     };
-    let functions =
-        ["C_GetSlotList", "C_GetTokenInfo", "C_GetMechanismList", "C_GetMechanismInfo", "C_OpenSession", "C_Login"];
-    Case { prelude: "", functions: &functions, tolerates }.run(&faulty, open, || open().is_ok());
+    Case { functions: OPENING, tolerates, ..Case::PLAIN }.run(&faulty, open, || open().is_ok());
+}
+
+#[test]
+fn closing() {
+    let faulty = Faulty::new();
+    // A session that cannot be closed is the module's to end; nobody waits for it, and nobody is told.
+    let tolerates = |_: &str, _: &str| true;
+    let open = || {
+        let (hsm, key) = (faulty.open(faulty.options())?, "a".parse().unwrap());
+        let refused = generate(&hsm, &key);
+        assert!(refused.is_err(), "there is no such key");
+        Ok(())
+    };
+    Case { functions: CLOSING, tolerates, ..Case::PLAIN }.run(&faulty, open, || open().is_ok());
 }
 
 #[test]
 fn making_keys() {
-    for (algorithm, generates) in
-        [(WrappingAlgorithm::AesGcm, "C_GenerateKey"), (WrappingAlgorithm::RsaOaepSha1, "C_GenerateKeyPair")]
-    {
+    for (algorithm, functions) in MAKING {
         let faulty = Faulty::new();
         let hsm = faulty.open(faulty.options()).unwrap();
         let key: KeyName = "a".parse().unwrap();
@@ -250,19 +280,81 @@ fn making_keys() {
             hsm.create_key(&key, AlgorithmChoice::Exactly(algorithm))?;
             // Gone again, so that the next can be made; not by way of what fails.
             faulty.well();
-            hsm.destroy_key(&key, keyward::KeyVersion::FIRST)
+            hsm.destroy_key(&key, KeyVersion::FIRST)
         };
         // A token that has no data objects keeps no records.
         let tolerates = |function: &str, code: &str| {
             function == "C_CreateObject" && expected(function, code, true) == ErrorKind::Unsupported
         };
-        let functions: &[&str] =
-            if algorithm.is_rsa() { &[generates] } else { &[generates, "C_CreateObject", "C_SetAttributeValue"] };
-        Case { prelude: "", functions, tolerates }.run(&faulty, make, || hsm.list_keys().is_ok());
+        Case { functions, tolerates, ..Case::PLAIN }.run(&faulty, make, || hsm.list_keys().is_ok());
     }
 }
 
 #[test]
-fn the_table_is_whole() {
+fn changing_and_destroying_keys() {
+    let faulty = Faulty::new();
+    let (hsm, key) = faulty.with_key(WrappingAlgorithm::AesGcm, faulty.options());
+    let disable = || hsm.disable_key(&key, KeyVersion::FIRST);
+    let as_before = || hsm.enable_key(&key, KeyVersion::FIRST).is_ok();
+    Case { functions: CHANGING, ..Case::PLAIN }.run(&faulty, disable, as_before);
+    let destroy = || hsm.destroy_key(&key, KeyVersion::FIRST);
+    // It is there still, or it is gone and all that was its own.
+    let there_again = || match hsm.create_key(&key, AlgorithmChoice::Exactly(WrappingAlgorithm::AesGcm)) {
+        Ok(_) => true,
+        Err(error) => error.kind() == ErrorKind::KeyExists,
+    };
+    Case { functions: DESTROYING, ..Case::PLAIN }.run(&faulty, destroy, there_again);
+}
+
+#[test]
+fn a_module_that_does_not_tell_of_itself() {
+    // Its calls are then made through `cryptoki`, as with modules that keep a state for each function list.
+    let faulty = Faulty::new();
+    faulty.script("C_GetInfo * answer CKR_CRYPTOKI_NOT_INITIALIZED");
+    for algorithm in ALGORITHMS {
+        let hsm = faulty.open(faulty.options()).unwrap();
+        let key: KeyName = if algorithm.is_rsa() { "a" } else { "b" }.parse().unwrap();
+        hsm.create_key(&key, AlgorithmChoice::Exactly(algorithm)).unwrap();
+        assert_works(&hsm, &key);
+        hsm.destroy_key(&key, KeyVersion::FIRST).unwrap();
+    }
+}
+
+/// All that the provider does in its life, and the functions that it calls for that.
+fn called() -> BTreeSet<String> {
+    let faulty = Faulty::new();
+    faulty.script("* * log");
+    let hsm = faulty.open(faulty.options()).unwrap();
+    let key: KeyName = "a".parse().unwrap();
+    for algorithm in ALGORITHMS {
+        hsm.create_key(&key, AlgorithmChoice::Exactly(algorithm)).unwrap();
+        assert_works(&hsm, &key);
+        hsm.describe_key(KeyRef::Name(&key)).unwrap();
+        let _ = hsm.public_key(&key);
+        hsm.rotate_key(&key).unwrap();
+        let (_, wrapped) = generate(&hsm, &key).unwrap();
+        let _ = hsm.rewrap_data_key(&wrapped, &context(), &key);
+        assert_kind(hsm.unwrap_data_key(&wrapped, &EncryptionContext::new()), ErrorKind::NotAuthentic);
+        for described in hsm.list_keys().unwrap() {
+            hsm.disable_key(&key, described.version).unwrap();
+            hsm.enable_key(&key, described.version).unwrap();
+            hsm.destroy_key(&key, described.version).unwrap();
+        }
+    }
+    // What it does when the token went away, and when nothing but a new start of the module helps.
+    for prelude in ["* 1 drop-sessions", "* 1 dead"] {
+        faulty.script(&format!("{prelude}\n* * log"));
+        until("the token is back", || hsm.list_keys().is_ok());
+    }
+    drop(hsm);
+    faulty.log().into_iter().map(|(function, _)| function).collect()
+}
+
+#[test]
+fn the_table_has_every_function_that_is_called() {
+    let pairs = PROTECTING.iter().chain(&RECOVERING).chain(&MAKING).map(|(_, functions)| *functions);
+    let plain = [LOOKING, OPENING, OPENING_AGAIN, STARTING_ANEW, CHANGING, DESTROYING, CLOSING, LOADING];
+    let table: BTreeSet<String> = pairs.chain(plain).flatten().map(|function| (*function).to_owned()).collect();
+    assert_eq!(called(), table);
     assert_eq!(CODES.split_whitespace().count(), 104);
 }
