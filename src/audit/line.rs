@@ -222,11 +222,6 @@ impl Line {
             _ => &[],
         }
     }
-
-    /// Whether it is about the log itself: alone it is not worth a signature.
-    pub(super) fn is_of_the_log(&self) -> bool {
-        matches!(self.entry, Entry::Head { .. } | Entry::Anchor { .. })
-    }
 }
 
 /// The hash that a line of these bytes has; none where they are too few or end otherwise.

@@ -22,6 +22,8 @@ const KEPT: usize = 1 << 16;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long after a failed anchor it is tried again.
 const ANCHOR_PAUSE: Duration = Duration::from_secs(60);
+/// How long after a failed write it is tried again where nothing else is to be written.
+const WRITE_PAUSE: Duration = Duration::from_secs(1);
 /// Nothing is due.
 const LONG: Duration = Duration::from_secs(3600);
 
@@ -134,6 +136,10 @@ impl Writer {
                 }
                 self.patience = None;
                 if self.ending {
+                    if !self.kept.is_empty() {
+                        let (path, lost) = (self.file.path().display(), self.kept.len());
+                        tracing::error!(log = %path, lost, "lines of the audit log are lost: they could not be written");
+                    }
                     return;
                 }
             }
@@ -240,7 +246,8 @@ impl Writer {
             }
             _ => None,
         };
-        let due = [head, self.patience].into_iter().flatten().min();
+        let kept = (!self.kept.is_empty()).then(|| now + WRITE_PAUSE);
+        let due = [head, self.patience, kept].into_iter().flatten().min();
         due.map_or(LONG, |due| due.saturating_duration_since(now))
     }
 
