@@ -177,7 +177,8 @@ fn without_path(error: io::Error) -> io::Error {
     }
 }
 
-fn sync_directory(target: &Path) -> io::Result<()> {
+/// Makes what happened to names in the directory of `target` last.
+pub(crate) fn sync_directory(target: &Path) -> io::Result<()> {
     match File::open(directory(target)).and_then(|directory| directory.sync_all()) {
         // Some file systems cannot sync a directory.
         Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => Ok(()),

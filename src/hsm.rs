@@ -6,6 +6,8 @@
 
 mod admin;
 mod adopt;
+#[cfg(feature = "governed")]
+mod audit_key;
 mod canary;
 mod create;
 mod lookup;
@@ -24,6 +26,9 @@ use lookup::Cache;
 use object::MasterKey;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+
+#[cfg(feature = "governed")]
+pub use audit_key::AuditKey;
 
 /// The key provider of a token.
 ///

@@ -10,6 +10,7 @@ mod operation;
 mod principal;
 mod provider;
 mod public;
+mod signer;
 mod wrapped;
 
 pub use context::EncryptionContext;
@@ -20,6 +21,7 @@ pub use operation::Operation;
 pub use principal::Principal;
 pub use provider::{Adoption, AlgorithmChoice, KeyAdmin, KeyDescription, KeyProvider, KeyRef, KeyState, Provenance};
 pub use public::{PublicKey, PublicKeyProvider};
+pub use signer::{AnchorStore, Signer};
 pub use wrapped::{WrappedKey, WrappedKeys, WrappingAlgorithm};
 
 pub(crate) use wrapped::{binding, binding_digest};

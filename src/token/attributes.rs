@@ -37,7 +37,9 @@ impl Attributes {
             | Attribute::Label(bytes)
             | Attribute::Value(bytes)
             | Attribute::Modulus(bytes)
-            | Attribute::PublicExponent(bytes) => Some(bytes),
+            | Attribute::PublicExponent(bytes)
+            | Attribute::EcParams(bytes)
+            | Attribute::EcPoint(bytes) => Some(bytes),
             _ => None,
         }
     }

@@ -12,6 +12,8 @@ use cryptoki::mechanism::{Mechanism as RawMechanism, MechanismType};
 pub(crate) enum Mechanism {
     AesKeyGen,
     RsaKeyPairGen,
+    #[cfg(feature = "governed")]
+    EcKeyPairGen,
     /// AES-GCM with a tag of 128 bits. Where the token chooses the IV, it is written here.
     AesGcm {
         iv: Vec<u8>,
@@ -21,6 +23,9 @@ pub(crate) enum Mechanism {
     AesKeyWrap,
     /// RSA-OAEP with this hash, for MGF1 as well, and no label.
     RsaOaep(OaepHash),
+    /// ECDSA over a hash that the host computed.
+    #[cfg(feature = "governed")]
+    Ecdsa,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +47,10 @@ impl Mechanism {
         match self {
             Self::AesKeyGen => call(&RawMechanism::AesKeyGen),
             Self::RsaKeyPairGen => call(&RawMechanism::RsaPkcsKeyPairGen),
+            #[cfg(feature = "governed")]
+            Self::EcKeyPairGen => call(&RawMechanism::EccKeyPairGen),
+            #[cfg(feature = "governed")]
+            Self::Ecdsa => call(&RawMechanism::Ecdsa),
             Self::AesGcm { iv, aad } => call(&RawMechanism::AesGcm(GcmParams::new(iv, aad, GCM_TAG_BITS.into())?)),
             Self::AesKeyWrap if key_wrap == MechanismType::AES_KEY_WRAP => call(&RawMechanism::AesKeyWrap),
             Self::AesKeyWrap => call(&RawMechanism::VendorDefined(VendorDefinedMechanism::new::<()>(key_wrap, None))),

@@ -368,6 +368,15 @@ impl<'pool> Session<'pool> {
         })
     }
 
+    /// Signs in one part.
+    #[cfg(feature = "governed")]
+    pub(crate) fn sign(&self, mut mechanism: Mechanism, key: ObjectHandle, data: &[u8]) -> Result<Vec<u8>> {
+        let data = data.to_vec();
+        self.read("sign on the token", "C_Sign", move |inside| {
+            mechanism.with(inside.key_wrap, |mechanism| inside.raw.sign(mechanism, key, &data))
+        })
+    }
+
     /// Unwraps into an object that lives as long as this session.
     pub(crate) fn unwrap_key(
         &self,

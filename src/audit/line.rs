@@ -1,0 +1,340 @@
+//! One line of a log: what it says, and its place in the chain (`docs/audit.md`, "A line").
+
+use super::hash::{Hash, Id};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The version of the format, as the first line of a log has it.
+pub(super) const FORMAT: u32 = 1;
+/// What a line's hash begins with, so that it is no hash of anything else.
+const DOMAIN: &[u8] = b"keyward.audit.v1\0";
+/// What stands before a line's own hash.
+const BEFORE_HASH: &[u8] = b",\"hash\":\"";
+/// `,"hash":"` and 64 digits and `"}`.
+const TAIL: usize = BEFORE_HASH.len() + 64 + 2;
+
+/// A line of a log.
+///
+/// Its bytes are compact JSON with its fields in this order, and one line has one spelling: what is
+/// parsed is written again byte for byte.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Line {
+    /// Its number, counted from 1 over all files of a log, without gaps.
+    pub seq: u64,
+    /// When it came to be, in UTC with microseconds: `2026-01-31T08:15:00.123456Z`.
+    pub time: String,
+    /// What it says.
+    #[serde(flatten)]
+    pub entry: Entry,
+    /// The name of the host.
+    pub host: String,
+    /// The process.
+    pub pid: u32,
+    /// The hash of the line before it; zeros in the first.
+    pub prev: Hash,
+    /// The hash of this line: of all its bytes before this field.
+    pub hash: Hash,
+}
+
+/// What a line says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Entry {
+    /// The first line of a log.
+    Begin {
+        /// The version of the format.
+        format: u32,
+        /// The log's id, which is random.
+        log: Id,
+    },
+    /// Something is about to be asked of a key. It was on the disk before it was asked.
+    Intent {
+        /// Joins the outcome to it.
+        request: Id,
+        /// Who asks.
+        principal: String,
+        /// For what: the name of an [`Operation`](crate::key::Operation).
+        operation: String,
+        /// Of which keys.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        keys: Vec<LineKey>,
+        /// Under which encryption context.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        context: BTreeMap<String, String>,
+        /// The KEK ids that this is an AES-GCM wrap under.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        wraps: Vec<Id>,
+    },
+    /// What came of it.
+    Outcome {
+        /// That of the intent.
+        request: Id,
+        /// How it ended.
+        outcome: Ended,
+        /// The kind of error, where it failed. Never the message: what is in it is not ours to vouch for.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        error: Option<String>,
+        /// The keys that the operation turned out to be about, where the intent could not know them.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        keys: Vec<LineKey>,
+    },
+    /// Something that was not let through: nothing was asked of a key.
+    Refused {
+        /// An id of its own.
+        request: Id,
+        /// Who asked.
+        principal: String,
+        /// For what.
+        operation: String,
+        /// Of which keys.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        keys: Vec<LineKey>,
+        /// Under which encryption context.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        context: BTreeMap<String, String>,
+        /// The kind of error that the refusal was.
+        error: String,
+    },
+    /// The state of the log after some line before this one, and its signature.
+    Head {
+        /// The line whose state it is.
+        count: u64,
+        /// That line's hash.
+        head: Hash,
+        /// The AES-GCM wraps up to there, by KEK id.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        wraps: BTreeMap<Id, u64>,
+        /// When the log was last anchored, as far as known.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        anchored: Option<String>,
+        /// The id of the key that signed it; none where the token was away or the log is not signed.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        key: Option<Id>,
+        /// The signature, `r ‖ s`, in base64.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        signature: Option<String>,
+    },
+    /// A signed head was put on the token.
+    Anchor {
+        /// The line whose state it is.
+        count: u64,
+        /// That line's hash.
+        head: Hash,
+    },
+    /// Closes what a process that was killed had begun to write: the bytes before this line.
+    Torn {
+        /// How many bytes.
+        length: u64,
+        /// Their hash.
+        sha256: Hash,
+    },
+    /// The first line of a file that is not the first.
+    Continued {
+        /// The log's id.
+        log: Id,
+        /// The name of the file before.
+        file: String,
+        /// The AES-GCM wraps up to here, by KEK id.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        wraps: BTreeMap<Id, u64>,
+        /// When the log was last anchored, as far as known.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        anchored: Option<String>,
+    },
+}
+
+/// How an operation ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Ended {
+    /// It was done.
+    Ok,
+    /// It failed.
+    Failed,
+    /// Whoever did it never said. It may have been done.
+    Unknown,
+}
+
+impl Ended {
+    /// As a word.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Failed => "failed",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// A key in a line.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct LineKey {
+    /// The KEK id, where it is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<Id>,
+    /// The name, where it is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The version, where it is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<u32>,
+}
+
+impl Line {
+    /// A line after the one with the number `seq - 1` and the hash `prev`.
+    pub(super) fn new(seq: u64, time: String, entry: Entry, host: String, pid: u32, prev: Hash) -> Self {
+        let mut line = Self { seq, time, entry, host, pid, prev, hash: Hash::ZERO };
+        line.hash = own_hash(&line.to_bytes()).unwrap_or(Hash::ZERO);
+        line
+    }
+
+    /// The line without its newline.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        // Strings, numbers and maps with keys that are strings: nothing that JSON cannot say.
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+
+    /// The line that these bytes are, without their newline. `None` where they are none, are not spelt as
+    /// [`to_bytes`](Self::to_bytes) spells them, or do not have the hash that the line says.
+    #[must_use]
+    pub fn parse(bytes: &[u8]) -> Option<Self> {
+        let line: Self = serde_json::from_slice(bytes).ok()?;
+        let own = own_hash(bytes)?;
+        // Another spelling, an unknown field, a field twice: the same line in other words is another line.
+        (line.hash == own && line.to_bytes() == bytes && line.timestamp().is_some()).then_some(line)
+    }
+
+    /// When it came to be.
+    #[must_use]
+    pub fn timestamp(&self) -> Option<std::time::SystemTime> {
+        system_time(&self.time)
+    }
+
+    /// The AES-GCM wraps that it stands for.
+    pub(super) fn wraps(&self) -> &[Id] {
+        match &self.entry {
+            Entry::Intent { wraps, .. } => wraps,
+            _ => &[],
+        }
+    }
+}
+
+/// The hash that a line of these bytes has; none where they are too few or end otherwise.
+fn own_hash(bytes: &[u8]) -> Option<Hash> {
+    let (body, tail) = bytes.split_at_checked(bytes.len().checked_sub(TAIL)?)?;
+    tail.starts_with(BEFORE_HASH).then(|| Hash::of(&[DOMAIN, body]))
+}
+
+/// The time now, as lines have it.
+pub(super) fn now() -> String {
+    spell(jiff::Timestamp::now())
+}
+
+fn spell(time: jiff::Timestamp) -> String {
+    format!("{time:.6}")
+}
+
+/// The time that a line has, where it is spelt as lines spell it.
+pub(super) fn parse_time(text: &str) -> Option<jiff::Timestamp> {
+    text.parse().ok().filter(|time| spell(*time) == text)
+}
+
+/// The same as the system has it.
+pub(super) fn system_time(text: &str) -> Option<std::time::SystemTime> {
+    parse_time(text)?.try_into().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(entry: Entry) -> Line {
+        Line::new(7, "2026-01-31T08:15:00.123456Z".into(), entry, "db1".into(), 42, Hash::ZERO)
+    }
+
+    #[test]
+    fn a_line_is_these_bytes() {
+        let begin = line(Entry::Begin { format: 1, log: Id::from_bytes([1; 16]) });
+        let text = String::from_utf8(begin.to_bytes()).unwrap();
+        let zeros = "0".repeat(64);
+        let body = format!(
+            "{{\"seq\":7,\"time\":\"2026-01-31T08:15:00.123456Z\",\"kind\":\"begin\",\"format\":1,\
+             \"log\":\"01010101010101010101010101010101\",\"host\":\"db1\",\"pid\":42,\"prev\":\"{zeros}\""
+        );
+        let hash = Hash::of(&[b"keyward.audit.v1\0", body.as_bytes()]);
+        assert_eq!(text, format!("{body},\"hash\":\"{hash}\"}}"));
+        assert_eq!(Line::parse(text.as_bytes()), Some(begin));
+    }
+
+    #[test]
+    fn every_kind_comes_back() {
+        let (id, hash) = (Id::from_bytes([2; 16]), Hash::from_bytes([3; 32]));
+        let keys = vec![LineKey { id: Some(id), name: Some("a".into()), version: Some(2) }, LineKey::default()];
+        let context = BTreeMap::from([("tenant \"é\"\u{7}".to_owned(), "ac\nme".to_owned())]);
+        let wraps = BTreeMap::from([(id, 9)]);
+        let text = || "text".to_owned();
+        for entry in [
+            Entry::Intent {
+                request: id,
+                principal: text(),
+                operation: text(),
+                keys: keys.clone(),
+                context: context.clone(),
+                wraps: vec![id],
+            },
+            Entry::Outcome { request: id, outcome: Ended::Failed, error: Some(text()), keys: keys.clone() },
+            Entry::Outcome { request: id, outcome: Ended::Unknown, error: None, keys: Vec::new() },
+            Entry::Refused { request: id, principal: text(), operation: text(), keys, context, error: text() },
+            Entry::Head {
+                count: 6,
+                head: hash,
+                wraps: wraps.clone(),
+                anchored: Some(text()),
+                key: Some(id),
+                signature: Some(text()),
+            },
+            Entry::Head { count: 6, head: hash, wraps: BTreeMap::new(), anchored: None, key: None, signature: None },
+            Entry::Anchor { count: u64::MAX, head: hash },
+            Entry::Torn { length: 3, sha256: hash },
+            Entry::Continued { log: id, file: text(), wraps, anchored: None },
+        ] {
+            let line = line(entry);
+            assert_eq!(Line::parse(&line.to_bytes()), Some(line));
+        }
+    }
+
+    #[test]
+    fn another_spelling_is_no_line() {
+        let good = line(Entry::Anchor { count: 1, head: Hash::ZERO }).to_bytes();
+        assert!(Line::parse(&good).is_some());
+        let good = String::from_utf8(good).unwrap();
+        let rehashed = |text: &str| {
+            let body = &text.as_bytes()[..text.len() - TAIL];
+            let hash = Hash::of(&[DOMAIN, body]);
+            let text = [body, format!(",\"hash\":\"{hash}\"}}").as_bytes()].concat();
+            Line::parse(&text)
+        };
+        assert!(rehashed(&good).is_some());
+        for (from, to) in [
+            ("\"pid\":42", "\"pid\": 42"),
+            ("\"pid\":42", "\"pid\":42,\"more\":1"),
+            ("\"pid\":42", "\"pid\":42,\"pid\":42"),
+            ("\"count\":1", "\"count\":1,\"format\":1"),
+            ("db1", "\\u0064b1"),
+            ("08:15:00.123456Z", "08:15:00.1234560Z"),
+            ("08:15:00.123456Z", "08:15:00.123456+00:00"),
+            ("\"anchor\"", "\"ANCHOR\""),
+        ] {
+            assert!(good.contains(from));
+            assert_eq!(rehashed(&good.replace(from, to)), None, "{to}");
+        }
+        for cut in 0..good.len() {
+            assert_eq!(Line::parse(&good.as_bytes()[..cut]), None);
+        }
+    }
+}
