@@ -258,7 +258,7 @@ fn configuration_files() {
         "--config conf key list",
         2,
         &["keyward: error: configuration file 'conf', line 1: unknown field `tokn`, expected one of `token`, `keys`, \
-         `max_sessions`, `session_timeout_seconds`, `max_gcm_wraps`"],
+         `max_sessions`, `session_timeout_seconds`, `max_gcm_wraps`, `policy`"],
     );
     bench.refuses(
         "--config none key list",
