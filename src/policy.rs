@@ -84,9 +84,7 @@ impl Policies {
     /// `InvalidArgument`, with line and column, where the text is no Cedar, does not keep to [`SCHEMA`], gives
     /// one `@id` twice, has a template or a test with `has`, or a limit is passed.
     pub fn parse(name: &str, text: &str) -> Result<Self> {
-        let mut loader = load::Loader::new();
-        loader.add(name, text)?;
-        loader.finish(name)
+        load::load(name, [(name, text)])
     }
 
     /// The policies of a file, or of all files `*.cedar` of a directory in the order of their names.

@@ -12,8 +12,32 @@ use std::collections::HashMap;
 use std::fmt::Display;
 use std::sync::Arc;
 
+/// What Cedar gets to parse and check on, whatever the caller's stack is: three times what the worst
+/// policies take that the limits allow, in a build without optimization.
+pub(super) const STACK: usize = 32 << 20;
+
+/// The policies of these texts, each with the name of its file.
+pub(super) fn load<'t>(origin: &str, texts: impl IntoIterator<Item = (&'t str, &'t str)> + Send) -> Result<Policies> {
+    let work = || {
+        let mut loader = Loader::new();
+        for (file, text) in texts {
+            loader.add(file, text)?;
+        }
+        loader.finish(origin)
+    };
+    let policies = std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name("keyward-policies".into()).stack_size(STACK);
+        let thread = thread.spawn_scoped(scope, work).map_err(|error| Error::io("cannot start a thread", error))?;
+        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })?;
+    for warning in &policies.warnings {
+        tracing::warn!("{warning}");
+    }
+    Ok(policies)
+}
+
 /// The files that were read so far.
-pub(super) struct Loader<'t> {
+struct Loader<'t> {
     texts: Vec<&'t str>,
     len: usize,
     rules: Vec<Rule>,
@@ -23,12 +47,12 @@ pub(super) struct Loader<'t> {
 }
 
 impl<'t> Loader<'t> {
-    pub(super) fn new() -> Self {
+    fn new() -> Self {
         Self { texts: Vec::new(), len: 0, rules: Vec::new(), policies: Vec::new(), ids: HashMap::new() }
     }
 
     /// Adds the policies of one text.
-    pub(super) fn add(&mut self, file: &str, text: &'t str) -> Result<()> {
+    fn add(&mut self, file: &str, text: &'t str) -> Result<()> {
         self.len += text.len();
         if self.len > Policies::MAX_LEN {
             return Err(too_long(file));
@@ -87,7 +111,7 @@ impl<'t> Loader<'t> {
     }
 
     /// Checks all against the schema.
-    pub(super) fn finish(self, origin: &str) -> Result<Policies> {
+    fn finish(self, origin: &str) -> Result<Policies> {
         let (schema, _) = Schema::from_cedarschema_str(SCHEMA).map_err(|error| internal(&error))?;
         let all = self.policies.iter().map(|(policy, ..)| policy.clone());
         let set = PolicySet::from_policies(all).map_err(|error| internal(&error))?;
@@ -104,9 +128,6 @@ impl<'t> Loader<'t> {
         let mut warnings: Vec<_> = warnings.into_iter().map(|(_, warning)| warning.to_string()).collect();
         if self.rules.is_empty() {
             warnings.push(format!("{} has no policy: everything is denied", called(origin)));
-        }
-        for warning in &warnings {
-            tracing::warn!("{warning}");
         }
         Ok(Policies {
             origin: origin.to_owned(),
@@ -162,7 +183,9 @@ pub(super) fn too_long(file: &str) -> Error {
 /// Whether Cedar's own form of a policy, as JSON, has the operator `has` in it.
 fn asks_has(json: &serde_json::Value) -> bool {
     match json {
-        serde_json::Value::Object(map) => map.iter().any(|(key, value)| key == "has" || asks_has(value)),
+        serde_json::Value::Object(map) => {
+            map.iter().any(|(key, value)| (key == "has" && value.get("left").is_some()) || asks_has(value))
+        }
         serde_json::Value::Array(values) => values.iter().any(asks_has),
         _ => false,
     }
@@ -187,11 +210,12 @@ fn wrong(file: &str, text: &str, offset: usize, what: &str) -> Error {
     Error::new(ErrorKind::InvalidArgument, message)
 }
 
-/// Cedar repeats what the file says.
+/// Cedar repeats what the file says, also what would turn the direction of the message.
 fn one_line(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
     for c in text.split_whitespace().collect::<Vec<_>>().join(" ").chars() {
-        if c.is_control() { line.extend(c.escape_default()) } else { line.push(c) }
+        let turns = matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        if c.is_control() || turns { line.extend(c.escape_default()) } else { line.push(c) }
     }
     line
 }

@@ -1,7 +1,7 @@
 //! Policies from files.
 
 use super::Policies;
-use super::load::{Loader, called, too_long};
+use super::load::{called, load, too_long};
 use super::text::place;
 use crate::error::{Error, ErrorKind, Result};
 use std::fs::File;
@@ -14,11 +14,7 @@ pub(super) fn read(path: &Path) -> Result<Policies> {
         let name = file.display().to_string();
         texts.push((text(&file, &name)?, name));
     }
-    let mut loader = Loader::new();
-    for (text, name) in &texts {
-        loader.add(name, text)?;
-    }
-    loader.finish(&path.display().to_string())
+    load(&path.display().to_string(), texts.iter().map(|(text, name)| (name.as_str(), text.as_str())))
 }
 
 /// The file itself, or those of a directory.

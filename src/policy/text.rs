@@ -13,8 +13,11 @@ pub(super) struct Statement<'t> {
     pub(super) has: Option<usize>,
 }
 
-/// Deeper brackets than anybody writes. Cedar's parser and checker recurse into them.
+/// Deeper brackets than anybody writes.
 const MAX_DEPTH: usize = 32;
+/// More operators than anybody writes. Cedar's parser and checker recurse into brackets and chains
+/// alike, without a look at how much of the stack is left; [`STACK`](super::load::STACK) is enough for these.
+const MAX_OPERATORS: usize = 512;
 
 /// The statements of a text, by the rules that Cedar has for strings, comments and semicolons; what
 /// follows the last semicolon, if anything but comments does, is one as well. Fails with an offset and
@@ -24,6 +27,7 @@ pub(super) fn statements(text: &str) -> Result<Vec<Statement<'_>>, (usize, Strin
     let mut start = None;
     let mut has = None;
     let mut depth = 0_usize;
+    let mut operators = 0;
     let mut at = 0;
     while let Some(c) = text[at..].chars().next() {
         let rest = &text[at..];
@@ -34,6 +38,7 @@ pub(super) fn statements(text: &str) -> Result<Vec<Statement<'_>>, (usize, Strin
             }
             '"' => string_len(rest),
             'a'..='z' | 'A'..='Z' | '_' => word_len(rest),
+            _ if rest.starts_with("&&") || rest.starts_with("||") => 2,
             _ => c.len_utf8(),
         };
         let begin = *start.get_or_insert(at);
@@ -43,13 +48,19 @@ pub(super) fn statements(text: &str) -> Result<Vec<Statement<'_>>, (usize, Strin
             'h' if &rest[..len] == "has" => has = has.or(Some(at)),
             _ => {}
         }
+        if "&|+-*!.([{".contains(c) || &rest[..len] == "if" {
+            operators += 1;
+        }
         if depth > MAX_DEPTH {
             return Err((at, format!("brackets are nested more than {MAX_DEPTH} deep")));
+        }
+        if operators > MAX_OPERATORS {
+            return Err((at, format!("a policy has more than {MAX_OPERATORS} operators and brackets")));
         }
         at += len;
         if c == ';' {
             statements.push(Statement { offset: begin, text: &text[begin..at], has });
-            (start, has, depth) = (None, None, 0);
+            (start, has, depth, operators) = (None, None, 0, 0);
         }
     }
     if let Some(begin) = start {
@@ -123,6 +134,9 @@ mod tests {
     fn limits_are_told_with_their_place() {
         let deep = format!("permit; permit{}", "(".repeat(MAX_DEPTH + 1));
         assert_eq!(statements(&deep).err().unwrap().0, deep.len() - 1);
+        let chain = format!("permit;{}true", "true && ".repeat(MAX_OPERATORS + 1));
+        assert_eq!(statements(&chain).err().unwrap().0, chain.len() - "&& true".len());
+        assert!(statements(&format!("{};", chain.replacen("true && ", "", 1)).repeat(2)).is_ok());
         let long = format!("permit; {}", "x".repeat(Policies::MAX_POLICY_LEN + 1));
         assert_eq!(statements(&long).err().unwrap().0, 8);
     }

@@ -208,7 +208,7 @@ proptest! {
         let policies = Policies::parse("p", &text).unwrap();
         let principal = Principal::new(user).unwrap().in_groups(groups).unwrap();
         let context = EncryptionContext::from_pairs(tag.map(|tag| ("t", tag))).unwrap();
-        let ask = |resource| {
+        let ask = |resource: Resource<'_>| {
             let request = Request::new(&principal, operation, resource).context(&context);
             policies.decide(&request.at(crate::asking::at("2026-06-15T12:00:00Z")))
         };
