@@ -8,6 +8,7 @@ use keyward::provider::{Failover, Member};
 use keyward::token::{Token, TokenOptions, TokenUri};
 use keyward::{Error, ErrorKind, KeyAdmin, KeyName, KeyProvider, KeyRef, Result};
 use std::num::NonZeroUsize;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,6 +41,11 @@ impl App {
 
     pub(crate) fn quiet(&self) -> bool {
         self.quiet
+    }
+
+    /// The policies that the configuration names.
+    pub(crate) fn policy_path(&self) -> Option<&Path> {
+        self.config.policy.as_deref()
     }
 
     /// Tells something that is no failure.

@@ -58,6 +58,7 @@ Configuration file (TOML), every line of it optional:
   session_timeout_seconds = 30    # how long to wait for a session, or for a token that went away
   call_timeout_seconds = 10       # how long a token may take to answer one call; no limit where not set
   max_gcm_wraps = 1000000         # this host's share of the 2^32 wraps of one AES-GCM key version
+  policy = \"policies.cedar\"       # who may do what: a file, or a directory of *.cedar; beside this file
   In place of one token, several that serve together while one of them is down:
   tokens = [\"pkcs11:token=berlin?…\", \"pkcs11:token=paris?…\"]
   failover = \"siblings\"           # each has keys of its own; or \"replicas\", clones with the same keys
@@ -67,7 +68,7 @@ Exit status:
   0  done
   1  failed: no such key, key or output exists, input or output trouble
   2  wrong usage
-  3  kept for what a policy refuses
+  3  refused by a policy
   4  not an envelope, or not authentic, or of another encryption context
   5  token or module unavailable
   6  PIN missing, wrong or locked";
@@ -130,6 +131,9 @@ pub(crate) enum Command {
     /// Data keys for scripts and other programs, as JSON
     #[command(subcommand)]
     DataKey(crate::data_key::DataKeyCommand),
+    /// Check and try out policies: who may do what with which key; needs no token
+    #[command(subcommand)]
+    Policy(crate::policy::PolicyCommand),
     Doctor(crate::doctor::Doctor),
     /// Print a completion script for a shell
     Completions(crate::manual::Completions),

@@ -3,7 +3,7 @@
 use keyward::{Error, ErrorKind, KeyName};
 use serde::Deserialize;
 use std::num::{NonZeroU64, NonZeroUsize};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What a configuration file may say. A misspelt line is an error, not a line without effect.
 #[derive(Debug, Default, Deserialize)]
@@ -28,6 +28,8 @@ pub(crate) struct Config {
     pub(crate) call_timeout_seconds: Option<NonZeroU64>,
     /// This host's share of an AES-GCM key version's 2^32 wraps.
     pub(crate) max_gcm_wraps: Option<u64>,
+    /// The policies, a file or a directory; relative to the directory of this file.
+    pub(crate) policy: Option<PathBuf>,
 }
 
 /// How several tokens serve together.
@@ -46,12 +48,16 @@ impl Config {
             Error::new(ErrorKind::Io, format!("cannot read the configuration file '{}'", path.display()))
                 .with_source(error)
         })?;
-        Self::parse(&text)
+        let mut config = Self::parse(&text)
             .map_err(|(line, message)| {
                 let at = format!("configuration file '{}', line {line}", path.display());
                 Error::new(ErrorKind::InvalidArgument, format!("{at}: {message}"))
             })?
-            .checked(path)
+            .checked(path)?;
+        if let (Some(policy), Some(beside)) = (&mut config.policy, path.parent()) {
+            *policy = beside.join(&*policy);
+        }
+        Ok(config)
     }
 
     /// Whether the lines make sense together.

@@ -17,6 +17,7 @@ mod log;
 mod manual;
 mod output;
 mod pin;
+mod policy;
 mod progress;
 mod range;
 mod report;
@@ -54,6 +55,7 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Rewrap(args) => return args.run(&app),
         Command::Reencrypt(args) => return args.run(&app),
         Command::DataKey(command) => command.run(&app)?,
+        Command::Policy(command) => return command.run(&app),
         Command::Doctor(args) => return args.run(&app),
         Command::Completions(args) => args.run()?,
         Command::Man(args) => args.run()?,
