@@ -8,9 +8,11 @@ mod admin;
 mod adopt;
 mod canary;
 mod create;
+mod destroy;
 mod lookup;
 mod object;
 mod record;
+mod rotate;
 mod template;
 mod wrap;
 

@@ -87,6 +87,7 @@ impl MasterKey {
         let mut description = KeyDescription::new(name, version, kek_id, algorithm, usage.state(algorithm, record));
         description.provenance = provenance;
         description.created = record.map(|record| record.created);
+        description.destroy_after = record.and_then(|record| record.destroy_after);
         description.problems = protection_problems(shown, provenance);
         usage.add_problems(&mut description.problems, algorithm);
 

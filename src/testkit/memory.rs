@@ -59,16 +59,17 @@ impl MemoryProvider {
         Ok(description)
     }
 
-    fn set_state(
+    /// Changes a version; `work` is told whether it is the newest.
+    fn change(
         &self,
         name: &KeyName,
         version: KeyVersion,
-        state: impl Fn(bool) -> KeyState,
+        work: impl FnOnce(&mut KeyDescription, bool),
     ) -> Result<KeyDescription> {
         let mut keys = self.keys();
         let newest = keys.keys().filter(|(other, _)| other == name).map(|(_, version)| *version).max();
         let master = keys.get_mut(&(name.clone(), version)).ok_or_else(|| no_such_version(name, version))?;
-        master.description.state = state(newest == Some(version));
+        work(&mut master.description, newest == Some(version));
         Ok(master.description.clone())
     }
 
@@ -156,8 +157,11 @@ impl KeyAdmin for MemoryProvider {
         Ok(self.keys().values().map(|master| master.description.clone()).collect())
     }
 
-    fn rotate_key(&self, name: &KeyName) -> Result<KeyDescription> {
+    fn rotate_key(&self, name: &KeyName, made_before: Option<SystemTime>) -> Result<KeyDescription> {
         let newest = self.describe_key(KeyRef::Name(name))?;
+        if made_before.is_some_and(|time| newest.created.is_some_and(|created| created >= time)) {
+            return Err(Error::not_due(&newest));
+        }
         let last = || Error::new(ErrorKind::LimitExceeded, format!("key '{name}' has had its last version"));
         let made = self.make(name, newest.version.next().ok_or_else(last)?)?;
         for master in self.keys().values_mut().map(|master| &mut master.description) {
@@ -169,16 +173,43 @@ impl KeyAdmin for MemoryProvider {
     }
 
     fn disable_key(&self, name: &KeyName, version: KeyVersion) -> Result<KeyDescription> {
-        self.set_state(name, version, |_| KeyState::Disabled)
+        self.change(name, version, |key, _| key.state = KeyState::Disabled)
     }
 
     fn enable_key(&self, name: &KeyName, version: KeyVersion) -> Result<KeyDescription> {
-        self.set_state(name, version, |newest| if newest { KeyState::Active } else { KeyState::Retired })
+        self.change(name, version, |key, newest| {
+            key.destroy_after = None;
+            key.state = if newest { KeyState::Active } else { KeyState::Retired };
+        })
     }
 
     fn destroy_key(&self, name: &KeyName, version: KeyVersion) -> Result<()> {
         let gone = self.keys().remove(&(name.clone(), version));
         gone.map(drop).ok_or_else(|| no_such_version(name, version))
+    }
+
+    fn schedule_destruction(
+        &self,
+        name: &KeyName,
+        version: KeyVersion,
+        not_before: SystemTime,
+    ) -> Result<KeyDescription> {
+        self.change(name, version, |key, _| {
+            key.state = KeyState::Disabled;
+            key.destroy_after = Some(not_before);
+        })
+    }
+
+    fn expire_key(&self, name: &KeyName, version: KeyVersion, now: SystemTime) -> Result<()> {
+        let mut keys = self.keys();
+        let place = (name.clone(), version);
+        match keys.get(&place) {
+            Some(master) if master.description.is_expired(now) => {}
+            Some(master) => return Err(Error::not_expired(&master.description)),
+            None => return Err(no_such_version(name, version)),
+        }
+        keys.remove(&place);
+        Ok(())
     }
 
     fn adopt_key(&self, _: &str) -> Result<Adoption> {

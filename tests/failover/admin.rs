@@ -10,7 +10,7 @@ const V1: KeyVersion = KeyVersion::FIRST;
 type Change = fn(&Failover<Memory>) -> keyward::Result<()>;
 const CHANGES: [Change; 5] = [
     |failover| failover.create_key(&name("new"), AlgorithmChoice::Auto).map(drop),
-    |failover| failover.rotate_key(&key()).map(drop),
+    |failover| failover.rotate_key(&key(), None).map(drop),
     |failover| failover.disable_key(&key(), V1).map(drop),
     |failover| failover.enable_key(&key(), V1).map(drop),
     |failover| failover.destroy_key(&key(), V1),
@@ -52,7 +52,7 @@ fn the_keys_of_siblings_are_changed_on_all_of_them() {
             assert_eq!(states(switch), expected);
         }
     };
-    of_first(failover.rotate_key(&key()).unwrap());
+    of_first(failover.rotate_key(&key(), None).unwrap());
     all(&[(1, KeyState::Retired), (2, KeyState::Active)]);
     of_first(failover.disable_key(&key(), V1).unwrap());
     all(&[(1, KeyState::Disabled), (2, KeyState::Active)]);
@@ -90,7 +90,7 @@ fn a_sibling_that_is_back_is_noticed_before_a_change() {
     switches[1].off();
     failover.probe();
     switches[1].on();
-    failover.rotate_key(&key()).unwrap();
+    failover.rotate_key(&key(), None).unwrap();
 }
 
 #[test]
@@ -130,7 +130,7 @@ fn a_change_that_fails_half_way_says_where_it_was_made() {
 fn nobody_is_rotated_where_one_has_no_such_key() {
     let (switches, failover) = siblings(2);
     switches[1].inner().destroy_key(&key(), V1).unwrap();
-    let error = assert_kind(failover.rotate_key(&key()), ErrorKind::KeyNotFound);
+    let error = assert_kind(failover.rotate_key(&key(), None), ErrorKind::KeyNotFound);
     assert!(error.to_string().starts_with("second: "), "{error}");
     assert_eq!(states(&switches[0]), [(1, KeyState::Active)]);
 }
@@ -139,7 +139,7 @@ fn nobody_is_rotated_where_one_has_no_such_key() {
 fn a_listing_has_the_keys_of_all_siblings() {
     let (switches, failover) = siblings(2);
     failover.create_key(&name("a"), AlgorithmChoice::Auto).unwrap();
-    failover.rotate_key(&key()).unwrap();
+    failover.rotate_key(&key(), None).unwrap();
     let listed = failover.list_keys().unwrap();
     let labels: Vec<_> = listed.iter().map(KeyDescription::label).collect();
     assert_eq!(labels, ["a:1", "a:1", "records:1", "records:1", "records:2", "records:2"]);

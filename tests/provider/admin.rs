@@ -111,7 +111,7 @@ fn rotation_makes_a_version_and_retires_the_others() {
         let (_token, hsm, key) = with_key(algorithm);
         let (data_key, old) = hsm.generate_data_key(&key, &context(&[]), DataKeyLength::Bytes32).unwrap();
         for expected in 2..=3 {
-            let rotated = hsm.rotate_key(&key).unwrap();
+            let rotated = hsm.rotate_key(&key, None).unwrap();
             assert_eq!((rotated.version.get(), rotated.algorithm), (expected, algorithm));
         }
         let states: Vec<_> = hsm.list_keys().unwrap().iter().map(|key| (key.version.get(), key.state)).collect();
@@ -127,7 +127,7 @@ fn rotation_makes_a_version_and_retires_the_others() {
 #[test]
 fn the_token_itself_refuses_what_a_state_forbids() {
     let (token, hsm, key) = with_key(WrappingAlgorithm::AesGcm);
-    hsm.rotate_key(&key).unwrap();
+    hsm.rotate_key(&key, None).unwrap();
     let session = raw::logged_in(&token);
     let retired = raw::find(&session, &format!("{key}:1"))[0];
     let mut iv = [1; 12];
@@ -151,7 +151,7 @@ fn disabled_forbids_all_and_enabled_allows_it_again() {
         hsm.generate_data_key(&key, &context(&[]), DataKeyLength::Bytes32).unwrap();
 
         // An older version comes back for recovery only.
-        hsm.rotate_key(&key).unwrap();
+        hsm.rotate_key(&key, None).unwrap();
         hsm.disable_key(&key, KeyVersion::FIRST).unwrap();
         assert_eq!(hsm.enable_key(&key, KeyVersion::FIRST).unwrap().state, KeyState::Retired);
         hsm.unwrap_data_key(&wrapped, &context(&[])).unwrap();
@@ -170,7 +170,7 @@ fn another_provider_notices_a_disabled_key_at_once() {
         assert_kind(other.generate_data_key(&key, &context(&[]), DataKeyLength::Bytes32), ErrorKind::KeyState);
         assert_kind(other.unwrap_data_key(&wrapped, &context(&[])), ErrorKind::KeyState);
         hsm.enable_key(&key, KeyVersion::FIRST).unwrap();
-        hsm.rotate_key(&key).unwrap();
+        hsm.rotate_key(&key, None).unwrap();
         // What was the current version may not protect any more; the refusal makes it look again.
         let (_, newer) = other.generate_data_key(&key, &context(&[]), DataKeyLength::Bytes32).unwrap();
         let current = hsm.describe_key(KeyRef::Name(&key)).unwrap();
@@ -183,7 +183,7 @@ fn destroyed_is_gone_with_its_record() {
     for algorithm in ALGORITHMS {
         let (token, hsm, key) = with_key(algorithm);
         let (_, wrapped) = hsm.generate_data_key(&key, &context(&[]), DataKeyLength::Bytes32).unwrap();
-        hsm.rotate_key(&key).unwrap();
+        hsm.rotate_key(&key, None).unwrap();
         hsm.destroy_key(&key, KeyVersion::FIRST).unwrap();
         assert_kind(hsm.unwrap_data_key(&wrapped, &context(&[])), ErrorKind::KeyNotFound);
         assert_kind(hsm.destroy_key(&key, KeyVersion::FIRST), ErrorKind::KeyNotFound);

@@ -136,7 +136,9 @@ impl KeyCommand {
             }
             Self::List { format } => list(app, format),
             Self::Show { key, format } => show(app, &key, format),
-            Self::Rotate { name, format } => done("rotated; current is", &app.provider()?.rotate_key(&name)?, format),
+            Self::Rotate { name, format } => {
+                done("rotated; current is", &app.provider()?.rotate_key(&name, None)?, format)
+            }
             Self::Disable { key, format } => {
                 done("disabled", &app.provider()?.disable_key(&key.name, key.version)?, format)
             }
