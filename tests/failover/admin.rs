@@ -3,17 +3,20 @@
 use super::*;
 use keyward::key::{KeyDescription, KeyState};
 use keyward::{KeyProvider, KeyRef, KeyVersion};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 const V1: KeyVersion = KeyVersion::FIRST;
 
 /// Everything that changes keys.
 type Change = fn(&Failover<Memory>) -> keyward::Result<()>;
-const CHANGES: [Change; 5] = [
+const CHANGES: [Change; 7] = [
     |failover| failover.create_key(&name("new"), AlgorithmChoice::Auto).map(drop),
     |failover| failover.rotate_key(&key(), None).map(drop),
     |failover| failover.disable_key(&key(), V1).map(drop),
     |failover| failover.enable_key(&key(), V1).map(drop),
     |failover| failover.destroy_key(&key(), V1),
+    |failover| failover.schedule_destruction(&key(), V1, UNIX_EPOCH).map(drop),
+    |failover| failover.expire_key(&key(), V1, SystemTime::now()),
 ];
 
 fn keys(switch: &Memory) -> Vec<KeyDescription> {
@@ -124,6 +127,43 @@ fn a_change_that_fails_half_way_says_where_it_was_made() {
     assert_eq!(states(&switches[2]), [(1, KeyState::Disabled)]);
     failover.destroy_key(&key(), V1).unwrap();
     assert_eq!(keys(&switches[2]), []);
+}
+
+#[test]
+fn a_destruction_is_scheduled_on_all_siblings() {
+    let (switches, failover) = siblings(2);
+    let date = SystemTime::now() + Duration::from_secs(60);
+    assert_eq!(failover.schedule_destruction(&key(), V1, date).unwrap().destroy_after, Some(date));
+    for switch in &switches {
+        assert_eq!((keys(switch)[0].state, keys(switch)[0].destroy_after), (KeyState::Disabled, Some(date)));
+    }
+    assert_kind(failover.expire_key(&key(), V1, SystemTime::now()), ErrorKind::KeyState);
+    failover.enable_key(&key(), V1).unwrap();
+    assert!(switches.iter().all(|switch| keys(switch)[0].destroy_after.is_none()));
+
+    // What one of them has no longer is done there.
+    failover.schedule_destruction(&key(), V1, date).unwrap();
+    switches[0].inner().destroy_key(&key(), V1).unwrap();
+    failover.expire_key(&key(), V1, date).unwrap();
+    assert_eq!(keys(&switches[1]), []);
+    assert_kind(failover.expire_key(&key(), V1, date), ErrorKind::KeyNotFound);
+}
+
+#[test]
+fn a_rotation_that_is_due_is_made_where_it_was_not_made_yet() {
+    let (switches, failover) = siblings(2);
+    let due = Some(SystemTime::now() + Duration::from_secs(60));
+    let long_ago = Some(UNIX_EPOCH);
+    assert_kind(failover.rotate_key(&key(), long_ago), ErrorKind::KeyExists);
+    // An earlier attempt ended after the first.
+    let between = SystemTime::now();
+    let first = switches[0].inner().rotate_key(&key(), due).unwrap();
+    let second = failover.rotate_key(&key(), Some(between)).unwrap();
+    assert_ne!(first.kek_id, second.kek_id);
+    for switch in &switches {
+        assert_eq!(states(switch), [(1, KeyState::Retired), (2, KeyState::Active)]);
+    }
+    assert_kind(failover.rotate_key(&key(), Some(between)), ErrorKind::KeyExists);
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod adopt;
 mod pool;
 mod raw;
 mod round_trip;
+mod schedule;
 mod trust;
 
 use keyward::hsm::HsmProvider;
