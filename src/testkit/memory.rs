@@ -17,7 +17,9 @@ use zeroize::Zeroizing;
 /// is out of reach or beside the point. It protects nothing from anybody.
 ///
 /// It wraps as an HSM does, with AES-GCM in the same format, so that what it makes is well-formed.
-pub struct MemoryProvider(Mutex<BTreeMap<(KeyName, KeyVersion), Master>>);
+pub struct MemoryProvider(Mutex<Keys>);
+
+type Keys = BTreeMap<(KeyName, KeyVersion), Master>;
 
 struct Master {
     description: KeyDescription,
@@ -31,7 +33,7 @@ impl MemoryProvider {
         Self(Mutex::default())
     }
 
-    fn keys(&self) -> MutexGuard<'_, BTreeMap<(KeyName, KeyVersion), Master>> {
+    fn keys(&self) -> MutexGuard<'_, Keys> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -44,7 +46,7 @@ impl MemoryProvider {
         work(found.ok_or_else(|| Error::key_not_found(key))?)
     }
 
-    fn make(&self, name: &KeyName, version: KeyVersion) -> Result<KeyDescription> {
+    fn make(keys: &mut Keys, name: &KeyName, version: KeyVersion) -> Result<KeyDescription> {
         let mut id = [0; 16];
         random(&mut id)?;
         let mut secret = Zeroizing::new([0; 32]);
@@ -55,7 +57,7 @@ impl MemoryProvider {
         description.provenance = Provenance::Generated;
         description.created = Some(SystemTime::now());
         let key = Gcm::new(Engine::default(), &secret)?;
-        self.keys().insert((name.clone(), version), Master { description: description.clone(), key });
+        keys.insert((name.clone(), version), Master { description: description.clone(), key });
         Ok(description)
     }
 
@@ -147,10 +149,11 @@ impl KeyAdmin for MemoryProvider {
             AlgorithmChoice::Auto | AlgorithmChoice::Exactly(WrappingAlgorithm::AesGcm) => {}
             AlgorithmChoice::Exactly(other) => return Err(not_in_memory(other.name())),
         }
-        if self.describe_key(KeyRef::Name(name)).is_ok() {
+        let mut keys = self.keys();
+        if keys.keys().any(|(other, _)| other == name) {
             return Err(Error::new(ErrorKind::KeyExists, format!("key '{name}' exists already")));
         }
-        self.make(name, KeyVersion::FIRST)
+        Self::make(&mut keys, name, KeyVersion::FIRST)
     }
 
     fn list_keys(&self) -> Result<Vec<KeyDescription>> {
@@ -158,13 +161,16 @@ impl KeyAdmin for MemoryProvider {
     }
 
     fn rotate_key(&self, name: &KeyName, made_before: Option<SystemTime>) -> Result<KeyDescription> {
-        let newest = self.describe_key(KeyRef::Name(name))?;
+        let mut keys = self.keys();
+        let newest = keys.values().map(|master| &master.description).filter(|key| key.name == *name).next_back();
+        let newest = newest.ok_or_else(|| Error::key_not_found(KeyRef::Name(name)))?;
         if made_before.is_some_and(|time| newest.created.is_some_and(|created| created >= time)) {
-            return Err(Error::not_due(&newest));
+            return Err(Error::not_due(newest));
         }
         let last = || Error::new(ErrorKind::LimitExceeded, format!("key '{name}' has had its last version"));
-        let made = self.make(name, newest.version.next().ok_or_else(last)?)?;
-        for master in self.keys().values_mut().map(|master| &mut master.description) {
+        let next = newest.version.next().ok_or_else(last)?;
+        let made = Self::make(&mut keys, name, next)?;
+        for master in keys.values_mut().map(|master| &mut master.description) {
             if master.name == *name && master.version < made.version && master.state == KeyState::Active {
                 master.state = KeyState::Retired;
             }
