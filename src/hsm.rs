@@ -9,6 +9,7 @@ mod adopt;
 mod canary;
 mod create;
 mod destroy;
+mod leftovers;
 mod lookup;
 mod object;
 mod record;
@@ -22,6 +23,7 @@ use crate::key::{
     WrappedKey, WrappedKeys, WrappingAlgorithm,
 };
 use crate::token::{Code, Repeat, Session, Token};
+pub use leftovers::Leftover;
 use lookup::Cache;
 use object::MasterKey;
 use std::collections::HashMap;

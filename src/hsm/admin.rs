@@ -120,7 +120,7 @@ impl HsmProvider {
     }
 
     /// Does what changes keys, and forgets what is known of them, however it ends.
-    fn changing<T>(&self, work: impl Fn(&Session<'_>) -> Result<T>) -> Result<T> {
+    pub(super) fn changing<T>(&self, work: impl Fn(&Session<'_>) -> Result<T>) -> Result<T> {
         let answer = self.token.run(Repeat::Never, work);
         self.cache.clear();
         answer

@@ -35,6 +35,13 @@ pub(super) struct Record {
     pub(super) canary: Option<WrappedKey>,
 }
 
+/// A record where it stands.
+#[derive(Debug)]
+pub(super) struct Place {
+    pub(super) label: String,
+    pub(super) record: Option<Record>,
+}
+
 const APPLICATION: &[u8] = b"keyward";
 const FIRST_LINE: &str = "keyward-key-record 1";
 
@@ -130,6 +137,19 @@ impl Record {
         (self.canary.is_some(), self.destroy_after.is_none(), self.destroy_after)
     }
 
+    /// All records on the token; none for one that cannot be read.
+    pub(super) fn all(session: &Session<'_>) -> Result<Vec<Place>> {
+        let mut places = Vec::new();
+        for handle in search(session, None)? {
+            let Some(shown) = session.attributes(handle, &[AttributeType::Label, AttributeType::Value])? else {
+                continue;
+            };
+            let label = String::from_utf8_lossy(shown.bytes(Attribute::Label).unwrap_or_default()).into_owned();
+            places.push(Place { label, record: shown.bytes(Attribute::Value).and_then(Self::parse) });
+        }
+        Ok(places)
+    }
+
     /// Destroys all records of one key.
     pub(super) fn destroy(session: &Session<'_>, kek_id: KekId, label: &str) -> Result<()> {
         for handle in handles(session, kek_id, label)? {
@@ -148,19 +168,24 @@ fn handles(session: &Session<'_>, kek_id: KekId, label: &str) -> Result<Vec<Obje
     Ok(mine.map(|(handle, _)| handle).collect())
 }
 
-fn scan(session: &Session<'_>, label: &str) -> Result<Vec<(ObjectHandle, Record)>> {
-    let template = [
+/// The record objects, of one label or of any.
+fn search(session: &Session<'_>, label: Option<&str>) -> Result<Vec<ObjectHandle>> {
+    let mut template = vec![
         Attribute::Class(ObjectClass::DATA),
         Attribute::Token(true),
         Attribute::Private(true),
         Attribute::Application(APPLICATION.to_vec()),
-        Attribute::Label(label.as_bytes().to_vec()),
     ];
-    let found = match session.find(&template) {
+    template.extend(label.map(|label| Attribute::Label(label.as_bytes().to_vec())));
+    match session.find(&template) {
         // A token that knows no data objects may refuse the question.
-        Err(error) if error.kind() == ErrorKind::Unsupported => return Ok(Vec::new()),
-        answer => answer?,
-    };
+        Err(error) if error.kind() == ErrorKind::Unsupported => Ok(Vec::new()),
+        answer => answer,
+    }
+}
+
+fn scan(session: &Session<'_>, label: &str) -> Result<Vec<(ObjectHandle, Record)>> {
+    let found = search(session, Some(label))?;
     let mut records = Vec::with_capacity(found.len());
     for handle in found {
         let Some(shown) = session.attributes(handle, &[AttributeType::Value])? else { continue };

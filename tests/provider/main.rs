@@ -2,6 +2,7 @@
 //! Run under `softhsm/with`.
 mod admin;
 mod adopt;
+mod leftovers;
 mod pool;
 mod raw;
 mod round_trip;
