@@ -10,9 +10,12 @@ mod adopt;
 mod audit_key;
 mod canary;
 mod create;
+mod destroy;
+mod leftovers;
 mod lookup;
 mod object;
 mod record;
+mod rotate;
 mod template;
 mod wrap;
 
@@ -22,6 +25,7 @@ use crate::key::{
     WrappedKey, WrappedKeys, WrappingAlgorithm,
 };
 use crate::token::{Code, Repeat, Session, Token};
+pub use leftovers::Leftover;
 use lookup::Cache;
 use object::MasterKey;
 use std::collections::HashMap;

@@ -1,14 +1,12 @@
 //! Administering master keys.
 
-use super::object::MasterKey;
-use super::record::Record;
-use super::{HsmProvider, adopt, create, lookup, template};
+use super::{HsmProvider, adopt, create, destroy, lookup, rotate, template};
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::{
-    Adoption, AlgorithmChoice, KeyAdmin, KeyDescription, KeyName, KeyRef, KeyState, KeyVersion, PublicKey,
-    WrappingAlgorithm,
+    Adoption, AlgorithmChoice, KeyAdmin, KeyDescription, KeyName, KeyState, KeyVersion, PublicKey, WrappingAlgorithm,
 };
 use crate::token::{Repeat, Session};
+use std::time::SystemTime;
 
 // What changes keys is never repeated by itself: where the token goes away meanwhile it may be done or
 // not, and whoever asked for it looks.
@@ -30,7 +28,9 @@ impl KeyAdmin for HsmProvider {
         let keys = self.token.run(Repeat::Once, lookup::all)?;
         let mut keys: Vec<_> = keys.into_iter().map(|key| key.description).collect();
         for index in 1..keys.len() {
-            if keys[index - 1].label() == keys[index].label() {
+            // One that is still being made is used by nobody, and gives way.
+            let finished = [index - 1, index].iter().all(|at| keys[*at].state != KeyState::Pending);
+            if finished && keys[index - 1].label() == keys[index].label() {
                 let problem = |id| format!("another key has the same name and version: KEK id {id}");
                 let (one, other) = (keys[index - 1].kek_id, keys[index].kek_id);
                 keys[index].problems.push(problem(one));
@@ -40,51 +40,47 @@ impl KeyAdmin for HsmProvider {
         Ok(keys)
     }
 
-    fn rotate_key(&self, name: &KeyName) -> Result<KeyDescription> {
+    fn rotate_key(&self, name: &KeyName, made_before: Option<SystemTime>) -> Result<KeyDescription> {
         self.check_named(name)?;
-        self.changing(|session| {
-            let versions = lookup::versions(session, name)?;
-            let newest = versions.iter().rev().find(|key| !key.is_pending());
-            let newest = newest.ok_or_else(|| Error::key_not_found(KeyRef::Name(name)))?;
-            let next = newest.description.version.next().ok_or_else(|| {
-                Error::new(ErrorKind::LimitExceeded, format!("key '{name}' has had its last version"))
-            })?;
-            let key = create::create(session, name, next, newest.description.algorithm)?;
-            // From here on the new version is the current one, whatever becomes of the rest. An older
-            // one that stays active, because this process dies, is retired by the next rotation.
-            for old in &versions {
-                if old.description.state == KeyState::Active {
-                    set_state(session, old, KeyState::Retired)?;
-                }
-            }
-            Ok(key.description)
-        })
+        self.changing(|session| rotate::rotate(session, name, made_before))
     }
 
     fn disable_key(&self, name: &KeyName, version: KeyVersion) -> Result<KeyDescription> {
-        self.change(name, version, |_| KeyState::Disabled)
+        self.check_named(name)?;
+        self.changing(|session| change(session, name, version, |_| KeyState::Disabled))
     }
 
     fn enable_key(&self, name: &KeyName, version: KeyVersion) -> Result<KeyDescription> {
-        self.change(name, version, |newest| if newest { KeyState::Active } else { KeyState::Retired })
+        self.check_named(name)?;
+        self.changing(|session| {
+            // First, so that a key which may do anything is never one that a schedule destroys.
+            destroy::cancel(session, name, version)?;
+            change(session, name, version, |newest| if newest { KeyState::Active } else { KeyState::Retired })
+        })
     }
 
     fn destroy_key(&self, name: &KeyName, version: KeyVersion) -> Result<()> {
         self.check_named(name)?;
+        self.changing(|session| destroy::destroy(session, name, version, |_| Ok(())))
+    }
+
+    fn schedule_destruction(
+        &self,
+        name: &KeyName,
+        version: KeyVersion,
+        not_before: SystemTime,
+    ) -> Result<KeyDescription> {
+        self.check_named(name)?;
+        self.changing(|session| destroy::schedule(session, name, version, not_before))
+    }
+
+    fn expire_key(&self, name: &KeyName, version: KeyVersion, now: SystemTime) -> Result<()> {
+        self.check_named(name)?;
         self.changing(|session| {
-            let key = lookup::exactly_one(name, version, lookup::versions(session, name)?)?;
-            session.destroy_object(key.handle)?;
-            Record::destroy(session, key.description.kek_id, &key.description.label())?;
-            // The search proves it, by label and by id.
-            let gone = lookup::versions(session, name)?.iter().all(|key| key.description.version != version);
-            match lookup::by_kek_id(session, key.description.kek_id) {
-                Err(error) if gone && error.kind() == ErrorKind::KeyNotFound => Ok(()),
-                Err(error) if error.kind() != ErrorKind::KeyNotFound => Err(error),
-                _ => Err(Error::new(
-                    ErrorKind::TokenUnavailable,
-                    format!("the token still shows key '{name}:{version}' after destroying it"),
-                )),
-            }
+            destroy::destroy(session, name, version, |key| match key.is_expired(now) {
+                true => Ok(()),
+                false => Err(Error::not_expired(key)),
+            })
         })
     }
 
@@ -123,33 +119,32 @@ impl HsmProvider {
         }
     }
 
-    fn change(&self, name: &KeyName, version: KeyVersion, state: impl Fn(bool) -> KeyState) -> Result<KeyDescription> {
-        self.check_named(name)?;
-        self.changing(|session| {
-            let versions = lookup::versions(session, name)?;
-            let newest = versions.iter().rev().find(|key| !key.is_pending()).map(|key| key.description.version);
-            let key = lookup::exactly_one(name, version, versions)?;
-            let wanted = state(newest == Some(version));
-            set_state(session, &key, wanted)?;
-            let now = lookup::exactly_one(name, version, lookup::versions(session, name)?)?.description;
-            if now.state != wanted {
-                return Err(Error::new(
-                    ErrorKind::Unsupported,
-                    format!("the token does not change what key '{}' may do: it is still {}", now.label(), now.state),
-                ));
-            }
-            Ok(now)
-        })
-    }
-
     /// Does what changes keys, and forgets what is known of them, however it ends.
-    fn changing<T>(&self, work: impl Fn(&Session<'_>) -> Result<T>) -> Result<T> {
+    pub(super) fn changing<T>(&self, work: impl Fn(&Session<'_>) -> Result<T>) -> Result<T> {
         let answer = self.token.run(Repeat::Never, work);
         self.cache.clear();
         answer
     }
 }
 
-fn set_state(session: &Session<'_>, key: &MasterKey, state: KeyState) -> Result<()> {
-    session.set_attributes(key.handle, template::usage(key.description.algorithm, state))
+/// Changes what a version may do, and reads back that it is so. `state` is told whether it is the newest.
+pub(super) fn change(
+    session: &Session<'_>,
+    name: &KeyName,
+    version: KeyVersion,
+    state: impl Fn(bool) -> KeyState,
+) -> Result<KeyDescription> {
+    let versions = lookup::versions(session, name)?;
+    let newest = versions.iter().rev().find(|key| !key.is_pending()).map(|key| key.description.version);
+    let key = lookup::exactly_one(name, version, versions)?;
+    let wanted = state(newest == Some(version));
+    session.set_attributes(key.handle, template::usage(key.description.algorithm, wanted))?;
+    let now = lookup::exactly_one(name, version, lookup::versions(session, name)?)?.description;
+    if now.state != wanted {
+        return Err(Error::new(
+            ErrorKind::Unsupported,
+            format!("the token does not change what key '{}' may do: it is still {}", now.label(), now.state),
+        ));
+    }
+    Ok(now)
 }

@@ -25,7 +25,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// How long a pending key of somebody else is waited for before it is held to be abandoned.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 /// How often one tries again after those in front have given up.
 const ATTEMPTS: u32 = 3;
 /// Between two looks at the token.
@@ -213,7 +213,7 @@ fn claimants(session: &Session<'_>, name: &KeyName, version: KeyVersion) -> Resu
 }
 
 /// Destroys a key that nobody has used, and its record.
-fn discard(session: &Session<'_>, key: &MasterKey, label: &str) -> Result<()> {
+pub(super) fn discard(session: &Session<'_>, key: &MasterKey, label: &str) -> Result<()> {
     match session.destroy_object(key.handle) {
         Err(error) if error.kind() == ErrorKind::KeyNotFound => {}
         answer => answer?,

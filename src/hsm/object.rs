@@ -87,6 +87,7 @@ impl MasterKey {
         let mut description = KeyDescription::new(name, version, kek_id, algorithm, usage.state(algorithm, record));
         description.provenance = provenance;
         description.created = record.map(|record| record.created);
+        description.destroy_after = record.and_then(|record| record.destroy_after);
         description.problems = protection_problems(shown, provenance);
         usage.add_problems(&mut description.problems, algorithm);
 
@@ -234,15 +235,32 @@ fn protection_problems(shown: &Attributes, provenance: Provenance) -> Vec<String
         (Attribute::Local, true, "CKA_LOCAL"),
     ];
     let asked = if provenance == Provenance::Adopted { &[][..] } else { &ever[..] };
-    now.iter()
-        .chain(asked)
-        .filter_map(|(of, wanted, name)| match shown.flag(*of) {
-            Some(is) if is == *wanted => None,
-            Some(is) => Some(format!("{name} is {is}, not {wanted}")),
-            // What cannot be seen is not believed.
-            None => Some(format!("{name} cannot be read")),
-        })
-        .collect()
+    // What a token keeps of a key's past contradicts what the key is now. No token does that by itself.
+    let impossible = [
+        (
+            Attribute::Extractable as fn(bool) -> Attribute,
+            true,
+            Attribute::NeverExtractable as fn(bool) -> Attribute,
+            "CKA_EXTRACTABLE is true and CKA_NEVER_EXTRACTABLE as well",
+        ),
+        (
+            Attribute::Sensitive,
+            false,
+            Attribute::AlwaysSensitive,
+            "CKA_SENSITIVE is false and CKA_ALWAYS_SENSITIVE true",
+        ),
+    ];
+    let tampered = impossible
+        .iter()
+        .filter(|(is, value, was, _)| shown.flag(*is) == Some(*value) && shown.flag(*was) == Some(true));
+    let tampered = tampered.map(|(_, _, _, what)| format!("tampering: {what}, which no token does by itself"));
+    let missing = now.iter().chain(asked).filter_map(|(of, wanted, name)| match shown.flag(*of) {
+        Some(is) if is == *wanted => None,
+        Some(is) => Some(format!("{name} is {is}, not {wanted}")),
+        // What cannot be seen is not believed.
+        None => Some(format!("{name} cannot be read")),
+    });
+    tampered.chain(missing).collect()
 }
 
 /// The same for an adoption, where all of it is told.

@@ -9,10 +9,11 @@
 //! algorithm aes-gcm
 //! provenance generated
 //! created 1767225600
+//! destroy-after 1769817600
 //! canary 0101…
 //! ```
 //!
-//! A record without a canary is that of a key that is still being made. Changing a record means
+//! The line `destroy-after` is there where a destruction is scheduled. A record without a canary is that of a key that is still being made. Changing a record means
 //! writing a new one and then destroying the old.
 
 use crate::error::{Error, ErrorKind, Result};
@@ -28,8 +29,17 @@ pub(super) struct Record {
     pub(super) algorithm: WrappingAlgorithm,
     pub(super) provenance: Provenance,
     pub(super) created: SystemTime,
+    /// When the key may be destroyed, where that is scheduled.
+    pub(super) destroy_after: Option<SystemTime>,
     /// A wrapped key that the key must be able to unwrap; none while it is being made.
     pub(super) canary: Option<WrappedKey>,
+}
+
+/// A record where it stands.
+#[derive(Debug)]
+pub(super) struct Place {
+    pub(super) label: String,
+    pub(super) record: Option<Record>,
 }
 
 const APPLICATION: &[u8] = b"keyward";
@@ -40,15 +50,21 @@ impl Record {
     pub(super) fn new(kek_id: KekId, algorithm: WrappingAlgorithm, provenance: Provenance) -> Self {
         // Whole seconds: what is read back is what was written.
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        Self { kek_id, algorithm, provenance, created: UNIX_EPOCH + Duration::from_secs(now), canary: None }
+        let created = UNIX_EPOCH + Duration::from_secs(now);
+        Self { kek_id, algorithm, provenance, created, destroy_after: None, canary: None }
     }
 
     fn to_text(&self) -> String {
-        let seconds = self.created.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let mut text = format!(
-            "{FIRST_LINE}\nkek-id {}\nalgorithm {}\nprovenance {}\ncreated {seconds}\n",
-            self.kek_id, self.algorithm, self.provenance
+            "{FIRST_LINE}\nkek-id {}\nalgorithm {}\nprovenance {}\ncreated {}\n",
+            self.kek_id,
+            self.algorithm,
+            self.provenance,
+            whole_seconds(self.created)
         );
+        if let Some(date) = self.destroy_after {
+            let _ = writeln!(text, "destroy-after {}", whole_seconds(date));
+        }
         if let Some(canary) = &self.canary {
             text.push_str("canary ");
             for byte in canary.to_bytes() {
@@ -73,12 +89,18 @@ impl Record {
             "adopted" => Provenance::Adopted,
             _ => return None,
         };
-        let created = UNIX_EPOCH.checked_add(Duration::from_secs(field("created")?.parse().ok()?))?;
-        let canary = match lines.next() {
+        let created = time(field("created")?)?;
+        let mut line = lines.next();
+        let mut destroy_after = None;
+        if let Some(date) = line.and_then(|line| line.strip_prefix("destroy-after ")) {
+            destroy_after = Some(time(date)?);
+            line = lines.next();
+        }
+        let canary = match line {
             None => None,
             Some(line) => Some(WrappedKey::parse(&from_hex(line.strip_prefix("canary ")?)?).ok()?),
         };
-        lines.next().is_none().then_some(Self { kek_id, algorithm, provenance, created, canary })
+        lines.next().is_none().then_some(Self { kek_id, algorithm, provenance, created, destroy_after, canary })
     }
 
     /// Writes the record and then destroys those of the same key that were there before.
@@ -103,9 +125,29 @@ impl Record {
     }
 
     /// The record of the key with this label: a finished one where there is one.
+    ///
+    /// Two are there where a change was interrupted, or two made one at once. Then a destruction is
+    /// scheduled only if both say so, and for the later date: what is in doubt is not destroyed.
     pub(super) fn find(session: &Session<'_>, kek_id: KekId, label: &str) -> Result<Option<Self>> {
         let records = scan(session, label)?.into_iter().map(|(_, record)| record);
-        Ok(records.filter(|record| record.kek_id == kek_id).max_by_key(|record| record.canary.is_some()))
+        Ok(records.filter(|record| record.kek_id == kek_id).max_by_key(Self::weight))
+    }
+
+    fn weight(&self) -> (bool, bool, Option<SystemTime>) {
+        (self.canary.is_some(), self.destroy_after.is_none(), self.destroy_after)
+    }
+
+    /// All records on the token; none for one that cannot be read.
+    pub(super) fn all(session: &Session<'_>) -> Result<Vec<Place>> {
+        let mut places = Vec::new();
+        for handle in search(session, None)? {
+            let Some(shown) = session.attributes(handle, &[AttributeType::Label, AttributeType::Value])? else {
+                continue;
+            };
+            let label = String::from_utf8_lossy(shown.bytes(Attribute::Label).unwrap_or_default()).into_owned();
+            places.push(Place { label, record: shown.bytes(Attribute::Value).and_then(Self::parse) });
+        }
+        Ok(places)
     }
 
     /// Destroys all records of one key.
@@ -126,19 +168,24 @@ fn handles(session: &Session<'_>, kek_id: KekId, label: &str) -> Result<Vec<Obje
     Ok(mine.map(|(handle, _)| handle).collect())
 }
 
-fn scan(session: &Session<'_>, label: &str) -> Result<Vec<(ObjectHandle, Record)>> {
-    let template = [
+/// The record objects, of one label or of any.
+fn search(session: &Session<'_>, label: Option<&str>) -> Result<Vec<ObjectHandle>> {
+    let mut template = vec![
         Attribute::Class(ObjectClass::DATA),
         Attribute::Token(true),
         Attribute::Private(true),
         Attribute::Application(APPLICATION.to_vec()),
-        Attribute::Label(label.as_bytes().to_vec()),
     ];
-    let found = match session.find(&template) {
+    template.extend(label.map(|label| Attribute::Label(label.as_bytes().to_vec())));
+    match session.find(&template) {
         // A token that knows no data objects may refuse the question.
-        Err(error) if error.kind() == ErrorKind::Unsupported => return Ok(Vec::new()),
-        answer => answer?,
-    };
+        Err(error) if error.kind() == ErrorKind::Unsupported => Ok(Vec::new()),
+        answer => answer,
+    }
+}
+
+fn scan(session: &Session<'_>, label: &str) -> Result<Vec<(ObjectHandle, Record)>> {
+    let found = search(session, Some(label))?;
     let mut records = Vec::with_capacity(found.len());
     for handle in found {
         let Some(shown) = session.attributes(handle, &[AttributeType::Value])? else { continue };
@@ -153,6 +200,16 @@ fn scan(session: &Session<'_>, label: &str) -> Result<Vec<(ObjectHandle, Record)
 /// Whether writing a record failed because the token keeps no data objects.
 pub(super) fn no_data_objects(error: &Error) -> bool {
     error.kind() == ErrorKind::Unsupported
+}
+
+fn whole_seconds(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+/// A time in seconds, as it is written: digits alone.
+fn time(seconds: &str) -> Option<SystemTime> {
+    let digits = seconds.bytes().all(|b| b.is_ascii_digit());
+    UNIX_EPOCH.checked_add(Duration::from_secs(seconds.parse().ok().filter(|_| digits)?))
 }
 
 fn from_hex(text: &str) -> Option<Vec<u8>> {
@@ -182,6 +239,23 @@ mod tests {
     }
 
     #[test]
+    fn a_date_of_destruction_comes_back() {
+        let dated = Record { destroy_after: Some(UNIX_EPOCH + Duration::from_secs(1_769_817_600)), ..sample() };
+        assert!(dated.to_text().contains("\ndestroy-after 1769817600\ncanary "), "{}", dated.to_text());
+        assert_eq!(Record::parse(dated.to_text().as_bytes()), Some(dated));
+    }
+
+    #[test]
+    fn of_two_records_the_one_that_destroys_later_or_never_counts() {
+        let at = |seconds| Record { destroy_after: Some(UNIX_EPOCH + Duration::from_secs(seconds)), ..sample() };
+        let pending = Record { canary: None, ..sample() };
+        let order = [pending, at(1), at(2), sample()];
+        for pair in order.windows(2) {
+            assert!(pair[0].weight() < pair[1].weight(), "{pair:?}");
+        }
+    }
+
+    #[test]
     fn anything_else_is_refused() {
         let good = sample().to_text();
         for bad in [
@@ -191,6 +265,11 @@ mod tests {
             &good.replace("generated", "foreign"),
             &good.replace("aes-kw", "rot13"),
             &good.replace("created ", "created -"),
+            &good.replace("created ", "created +"),
+            &good.replace("canary ", "destroy-after\ncanary "),
+            &good.replace("canary ", "destroy-after never\ncanary "),
+            &good.replace("canary ", "destroy-after 1\ndestroy-after 1\ncanary "),
+            &format!("{good}destroy-after 1\n"),
             &good.replace("canary 01", "canary 0"),
             &good.replace("canary 01", "canary zz"),
             &format!("{good}more\n"),

@@ -74,3 +74,14 @@ pub(super) fn usage(algorithm: WrappingAlgorithm, state: KeyState) -> Vec<Attrib
         _ => vec![Attribute::Decrypt(recovers)],
     }
 }
+
+/// What a rotation changes of the versions before: nothing but that they may protect. Another host may
+/// disable one at the same moment, and it stays disabled.
+pub(super) fn retire(algorithm: WrappingAlgorithm) -> Vec<Attribute> {
+    match algorithm {
+        WrappingAlgorithm::AesGcm => vec![Attribute::Encrypt(false)],
+        WrappingAlgorithm::AesKw => vec![Attribute::Wrap(false)],
+        // The host protects, with the newest version.
+        _ => Vec::new(),
+    }
+}

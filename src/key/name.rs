@@ -33,6 +33,23 @@ impl KeyName {
     pub fn managed_default() -> Self {
         Self("keyward/default".into())
     }
+
+    /// The managed key of this suffix: `keyward/SUFFIX`.
+    ///
+    /// # Errors
+    /// `InvalidArgument` where that is no key name.
+    pub fn managed(suffix: &str) -> Result<Self> {
+        format!("{}{suffix}", Self::MANAGED).parse()
+    }
+
+    /// Whether it names a managed key: one that Keyward makes on first use
+    /// ([`provider::managed_key`](crate::provider::managed_key)), and that protects what names no key.
+    #[must_use]
+    pub fn is_managed(&self) -> bool {
+        self.0.starts_with(Self::MANAGED)
+    }
+
+    const MANAGED: &'static str = "keyward/";
 }
 
 impl FromStr for KeyName {
@@ -169,6 +186,16 @@ mod tests {
         }
         for bad in ["", " ", "a:1", "ä", "a\n", &"x".repeat(65)] {
             assert!(bad.parse::<KeyName>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn managed_names() {
+        assert!(KeyName::managed_default().is_managed());
+        assert_eq!(KeyName::managed("default").unwrap(), KeyName::managed_default());
+        assert!(KeyName::managed("no spaces").is_err());
+        for other in ["keyward", "Keyward/default", "a/keyward/default", "keyward-default"] {
+            assert!(!other.parse::<KeyName>().unwrap().is_managed(), "{other}");
         }
     }
 

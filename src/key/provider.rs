@@ -110,6 +110,8 @@ pub struct KeyDescription {
     pub provenance: Provenance,
     /// When it was made or adopted, where that is recorded.
     pub created: Option<SystemTime>,
+    /// When it may be destroyed, where that is scheduled ([`KeyAdmin::schedule_destruction`]).
+    pub destroy_after: Option<SystemTime>,
     /// What is not as it should be, each a sentence. A key with any is not used for anything.
     pub problems: Vec<String>,
 }
@@ -134,8 +136,16 @@ impl KeyDescription {
             enforced_by_token: !algorithm.is_rsa(),
             provenance: Provenance::Foreign,
             created: None,
+            destroy_after: None,
             problems: Vec::new(),
         }
+    }
+
+    /// Whether its scheduled destruction is due at `now`. One that may do anything is never destroyed by
+    /// a schedule.
+    #[must_use]
+    pub fn is_expired(&self, now: SystemTime) -> bool {
+        self.state == KeyState::Disabled && self.destroy_after.is_some_and(|date| date <= now)
     }
 
     /// `NAME:VERSION`, as labels on the token have it.
@@ -222,17 +232,36 @@ pub trait KeyAdmin: Send + Sync {
     /// All versions of all keys, by name and version.
     fn list_keys(&self) -> Result<Vec<KeyDescription>>;
 
-    /// Makes the next version, of the same algorithm, and retires the others.
-    fn rotate_key(&self, name: &KeyName) -> Result<KeyDescription>;
+    /// Makes the next version, of the same algorithm, and retires the others. With `made_before`: only
+    /// where the current version was made before that time, and `KeyExists` where it was not, so that of
+    /// many who ask at once or one after the other one makes a version. Where nothing is recorded of when
+    /// it was made, that is `Unsupported`.
+    ///
+    /// Also without `made_before`, `KeyExists` says that another made the same version at the same moment.
+    fn rotate_key(&self, name: &KeyName, made_before: Option<SystemTime>) -> Result<KeyDescription>;
 
     /// Forbids a version every use.
     fn disable_key(&self, name: &KeyName, version: KeyVersion) -> Result<KeyDescription>;
 
-    /// Allows a version again what it may do: everything for the newest, recovering for the others.
+    /// Allows a version again what it may do: everything for the newest, recovering for the others. A
+    /// scheduled destruction is cancelled.
     fn enable_key(&self, name: &KeyName, version: KeyVersion) -> Result<KeyDescription>;
 
     /// Destroys a version for good and proves that it is gone. What it alone protects is lost.
     fn destroy_key(&self, name: &KeyName, version: KeyVersion) -> Result<()>;
+
+    /// Disables a version now, and records that [`expire_key`](Self::expire_key) may destroy it from
+    /// `not_before` on. `Unsupported` where there is no record of the key to write that into.
+    fn schedule_destruction(
+        &self,
+        name: &KeyName,
+        version: KeyVersion,
+        not_before: SystemTime,
+    ) -> Result<KeyDescription>;
+
+    /// Destroys a version as [`destroy_key`](Self::destroy_key) does, but only where its destruction is
+    /// scheduled for `now` or before and it is still disabled; else `KeyState`.
+    fn expire_key(&self, name: &KeyName, version: KeyVersion, now: SystemTime) -> Result<()>;
 
     /// Takes over a key that another tool made, and narrows its usage where the token allows it.
     fn adopt_key(&self, label: &str) -> Result<Adoption>;
@@ -267,8 +296,8 @@ macro_rules! forward {
             fn list_keys(&self) -> Result<Vec<KeyDescription>> {
                 (**self).list_keys()
             }
-            fn rotate_key(&self, name: &KeyName) -> Result<KeyDescription> {
-                (**self).rotate_key(name)
+            fn rotate_key(&self, name: &KeyName, made_before: Option<SystemTime>) -> Result<KeyDescription> {
+                (**self).rotate_key(name, made_before)
             }
             fn disable_key(&self, name: &KeyName, version: KeyVersion) -> Result<KeyDescription> {
                 (**self).disable_key(name, version)
@@ -278,6 +307,12 @@ macro_rules! forward {
             }
             fn destroy_key(&self, name: &KeyName, version: KeyVersion) -> Result<()> {
                 (**self).destroy_key(name, version)
+            }
+            fn schedule_destruction(&self, name: &KeyName, version: KeyVersion, not_before: SystemTime) -> Result<KeyDescription> {
+                (**self).schedule_destruction(name, version, not_before)
+            }
+            fn expire_key(&self, name: &KeyName, version: KeyVersion, now: SystemTime) -> Result<()> {
+                (**self).expire_key(name, version, now)
             }
             fn adopt_key(&self, label: &str) -> Result<Adoption> {
                 (**self).adopt_key(label)
@@ -295,5 +330,31 @@ impl Error {
     /// The answer to a key that is not there, or not this provider's to use.
     pub(crate) fn key_not_found(key: KeyRef<'_>) -> Self {
         Self::new(crate::ErrorKind::KeyNotFound, format!("{key} is not among the keys that may be used here"))
+    }
+
+    /// The answer to a rotation that is not due: the current version is no older than was asked.
+    pub(crate) fn not_due(current: &KeyDescription) -> Self {
+        Self::new(crate::ErrorKind::KeyExists, format!("key '{}' is not old enough to be rotated", current.label()))
+    }
+
+    /// The answer to a rotation of keys over a certain age, where nobody knows how old this one is.
+    pub(crate) fn of_unknown_age(current: &KeyDescription) -> Self {
+        let (label, name) = (current.label(), &current.name);
+        Self::new(crate::ErrorKind::Unsupported, format!("when key '{label}' was made is not recorded")).with_hint(
+            format!(
+                "rotate it whatever its age with `keyward key rotate {name}`; `keyward key adopt` records the keys of other tools"
+            ),
+        )
+    }
+
+    /// The answer to an expiry that is not due.
+    pub(crate) fn not_expired(key: &KeyDescription) -> Self {
+        let (label, state) = (key.label(), key.state);
+        let message = match key.destroy_after {
+            None => format!("key '{label}' is not destroyed: no destruction is scheduled for it"),
+            Some(_) if state != KeyState::Disabled => format!("key '{label}' is not destroyed: it is {state}"),
+            Some(_) => format!("key '{label}' is not destroyed: its time has not come"),
+        };
+        Self::new(crate::ErrorKind::KeyState, message)
     }
 }

@@ -10,6 +10,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::key::{
     DataKey, DataKeyLength, EncryptionContext, KeyDescription, KeyName, KeyProvider, KeyRef, WrappedKeys,
 };
+use siblings::of_member;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -155,11 +156,17 @@ impl<P: KeyProvider + 'static> KeyProvider for Failover<P> {
         if self.kind == Kind::Siblings && matches!(key, KeyRef::Name(_)) {
             for (index, member) in self.members.iter().enumerate() {
                 // Those that are down are left out when something is protected, too.
-                if index != first
-                    && !self.members.passes_over(member)
-                    && let Ok(other) = self.members.call(member, |provider| provider.describe_key(key))
-                {
-                    described.also.push(other.kek_id);
+                if index == first || self.members.passes_over(member) {
+                    continue;
+                }
+                match self.members.call(member, |provider| provider.describe_key(key)) {
+                    Ok(other) => described.also.push(other.kek_id),
+                    // One that is up and lacks the key fails what is protected with it. To say that the key
+                    // is not there lets whoever makes it on first use complete it.
+                    Err(error) if error.kind() == ErrorKind::KeyNotFound => {
+                        return Err(of_member(&member.name, error));
+                    }
+                    Err(_) => {}
                 }
             }
         }

@@ -17,7 +17,9 @@ use zeroize::Zeroizing;
 /// is out of reach or beside the point. It protects nothing from anybody.
 ///
 /// It wraps as an HSM does, with AES-GCM in the same format, so that what it makes is well-formed.
-pub struct MemoryProvider(Mutex<BTreeMap<(KeyName, KeyVersion), Master>>);
+pub struct MemoryProvider(Mutex<Keys>);
+
+type Keys = BTreeMap<(KeyName, KeyVersion), Master>;
 
 struct Master {
     description: KeyDescription,
@@ -31,7 +33,7 @@ impl MemoryProvider {
         Self(Mutex::default())
     }
 
-    fn keys(&self) -> MutexGuard<'_, BTreeMap<(KeyName, KeyVersion), Master>> {
+    fn keys(&self) -> MutexGuard<'_, Keys> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -44,7 +46,7 @@ impl MemoryProvider {
         work(found.ok_or_else(|| Error::key_not_found(key))?)
     }
 
-    fn make(&self, name: &KeyName, version: KeyVersion) -> Result<KeyDescription> {
+    fn make(keys: &mut Keys, name: &KeyName, version: KeyVersion) -> Result<KeyDescription> {
         let mut id = [0; 16];
         random(&mut id)?;
         let mut secret = Zeroizing::new([0; 32]);
@@ -55,20 +57,21 @@ impl MemoryProvider {
         description.provenance = Provenance::Generated;
         description.created = Some(SystemTime::now());
         let key = Gcm::new(Engine::default(), &secret)?;
-        self.keys().insert((name.clone(), version), Master { description: description.clone(), key });
+        keys.insert((name.clone(), version), Master { description: description.clone(), key });
         Ok(description)
     }
 
-    fn set_state(
+    /// Changes a version; `work` is told whether it is the newest.
+    fn change(
         &self,
         name: &KeyName,
         version: KeyVersion,
-        state: impl Fn(bool) -> KeyState,
+        work: impl FnOnce(&mut KeyDescription, bool),
     ) -> Result<KeyDescription> {
         let mut keys = self.keys();
         let newest = keys.keys().filter(|(other, _)| other == name).map(|(_, version)| *version).max();
         let master = keys.get_mut(&(name.clone(), version)).ok_or_else(|| no_such_version(name, version))?;
-        master.description.state = state(newest == Some(version));
+        work(&mut master.description, newest == Some(version));
         Ok(master.description.clone())
     }
 
@@ -146,21 +149,28 @@ impl KeyAdmin for MemoryProvider {
             AlgorithmChoice::Auto | AlgorithmChoice::Exactly(WrappingAlgorithm::AesGcm) => {}
             AlgorithmChoice::Exactly(other) => return Err(not_in_memory(other.name())),
         }
-        if self.describe_key(KeyRef::Name(name)).is_ok() {
+        let mut keys = self.keys();
+        if keys.keys().any(|(other, _)| other == name) {
             return Err(Error::new(ErrorKind::KeyExists, format!("key '{name}' exists already")));
         }
-        self.make(name, KeyVersion::FIRST)
+        Self::make(&mut keys, name, KeyVersion::FIRST)
     }
 
     fn list_keys(&self) -> Result<Vec<KeyDescription>> {
         Ok(self.keys().values().map(|master| master.description.clone()).collect())
     }
 
-    fn rotate_key(&self, name: &KeyName) -> Result<KeyDescription> {
-        let newest = self.describe_key(KeyRef::Name(name))?;
+    fn rotate_key(&self, name: &KeyName, made_before: Option<SystemTime>) -> Result<KeyDescription> {
+        let mut keys = self.keys();
+        let newest = keys.values().map(|master| &master.description).filter(|key| key.name == *name).next_back();
+        let newest = newest.ok_or_else(|| Error::key_not_found(KeyRef::Name(name)))?;
+        if made_before.is_some_and(|time| newest.created.is_some_and(|created| created >= time)) {
+            return Err(Error::not_due(newest));
+        }
         let last = || Error::new(ErrorKind::LimitExceeded, format!("key '{name}' has had its last version"));
-        let made = self.make(name, newest.version.next().ok_or_else(last)?)?;
-        for master in self.keys().values_mut().map(|master| &mut master.description) {
+        let next = newest.version.next().ok_or_else(last)?;
+        let made = Self::make(&mut keys, name, next)?;
+        for master in keys.values_mut().map(|master| &mut master.description) {
             if master.name == *name && master.version < made.version && master.state == KeyState::Active {
                 master.state = KeyState::Retired;
             }
@@ -169,16 +179,43 @@ impl KeyAdmin for MemoryProvider {
     }
 
     fn disable_key(&self, name: &KeyName, version: KeyVersion) -> Result<KeyDescription> {
-        self.set_state(name, version, |_| KeyState::Disabled)
+        self.change(name, version, |key, _| key.state = KeyState::Disabled)
     }
 
     fn enable_key(&self, name: &KeyName, version: KeyVersion) -> Result<KeyDescription> {
-        self.set_state(name, version, |newest| if newest { KeyState::Active } else { KeyState::Retired })
+        self.change(name, version, |key, newest| {
+            key.destroy_after = None;
+            key.state = if newest { KeyState::Active } else { KeyState::Retired };
+        })
     }
 
     fn destroy_key(&self, name: &KeyName, version: KeyVersion) -> Result<()> {
         let gone = self.keys().remove(&(name.clone(), version));
         gone.map(drop).ok_or_else(|| no_such_version(name, version))
+    }
+
+    fn schedule_destruction(
+        &self,
+        name: &KeyName,
+        version: KeyVersion,
+        not_before: SystemTime,
+    ) -> Result<KeyDescription> {
+        self.change(name, version, |key, _| {
+            key.state = KeyState::Disabled;
+            key.destroy_after = Some(not_before);
+        })
+    }
+
+    fn expire_key(&self, name: &KeyName, version: KeyVersion, now: SystemTime) -> Result<()> {
+        let mut keys = self.keys();
+        let place = (name.clone(), version);
+        match keys.get(&place) {
+            Some(master) if master.description.is_expired(now) => {}
+            Some(master) => return Err(Error::not_expired(&master.description)),
+            None => return Err(no_such_version(name, version)),
+        }
+        keys.remove(&place);
+        Ok(())
     }
 
     fn adopt_key(&self, _: &str) -> Result<Adoption> {

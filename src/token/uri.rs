@@ -60,6 +60,18 @@ impl TokenUri {
         self
     }
 
+    /// The file of `pin-source`.
+    #[must_use]
+    pub fn pin_source(&self) -> Option<&Path> {
+        self.pin_source.as_deref()
+    }
+
+    /// Whether the PIN itself stands in the URI.
+    #[must_use]
+    pub fn has_pin_value(&self) -> bool {
+        self.pin_value.is_some()
+    }
+
     /// The PIN: `pin-value`, or what the file of `pin-source` holds.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 
 mod bench;
 mod keys;
+mod life;
 mod refusals;
 mod round_trips;
 mod several;

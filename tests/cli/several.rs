@@ -102,7 +102,11 @@ fn the_doctor_looks_at_all() {
     two.configure(["gone", "paris"], "siblings");
     let found = two.run("doctor");
     assert_eq!(found.status, 5);
-    assert!(found.text().contains("NOT USABLE  no token matches pkcs11:token=gone"), "{}", found.text());
+    assert!(
+        found.text().contains("  FAILURE  token          no token matches pkcs11:token=gone\n"),
+        "{}",
+        found.text()
+    );
     assert!(found.text().contains("siblings: 1 of 2 tokens serve"), "{}", found.text());
 
     // A PIN that is wrong is found out as well, once.

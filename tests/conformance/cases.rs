@@ -154,7 +154,7 @@ fn a_rotated_key_recovers_and_does_not_protect(bench: &Bench, algorithm: Wrappin
     // One that takes the first version for the current one: it is the token that tells it otherwise.
     let elsewhere = bench.provider(&[&key]);
     assert_works(&elsewhere, &key);
-    let second = hsm.rotate_key(&key).unwrap();
+    let second = hsm.rotate_key(&key, None).unwrap();
     assert_eq!((second.version.get(), second.algorithm), (2, algorithm));
     let mut providers = vec![&hsm, &elsewhere];
     if algorithm.is_rsa() || !bench.enforces {
@@ -293,7 +293,7 @@ fn calls_with_a_deadline_do_the_same(bench: &Bench, algorithm: WrappingAlgorithm
     let token = bench.open(TokenOptions::default().call_timeout(std::time::Duration::from_secs(60)));
     let hsm = HsmProvider::new(token).only([key.clone()]);
     assert_works(&hsm, &key);
-    hsm.rotate_key(&key).unwrap();
+    hsm.rotate_key(&key, None).unwrap();
     assert_works(&hsm, &key);
 }
 

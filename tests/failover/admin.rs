@@ -3,17 +3,20 @@
 use super::*;
 use keyward::key::{KeyDescription, KeyState};
 use keyward::{KeyProvider, KeyRef, KeyVersion};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 const V1: KeyVersion = KeyVersion::FIRST;
 
 /// Everything that changes keys.
 type Change = fn(&Failover<Memory>) -> keyward::Result<()>;
-const CHANGES: [Change; 5] = [
+const CHANGES: [Change; 7] = [
     |failover| failover.create_key(&name("new"), AlgorithmChoice::Auto).map(drop),
-    |failover| failover.rotate_key(&key()).map(drop),
+    |failover| failover.rotate_key(&key(), None).map(drop),
     |failover| failover.disable_key(&key(), V1).map(drop),
     |failover| failover.enable_key(&key(), V1).map(drop),
     |failover| failover.destroy_key(&key(), V1),
+    |failover| failover.schedule_destruction(&key(), V1, UNIX_EPOCH).map(drop),
+    |failover| failover.expire_key(&key(), V1, SystemTime::now()),
 ];
 
 fn keys(switch: &Memory) -> Vec<KeyDescription> {
@@ -52,7 +55,7 @@ fn the_keys_of_siblings_are_changed_on_all_of_them() {
             assert_eq!(states(switch), expected);
         }
     };
-    of_first(failover.rotate_key(&key()).unwrap());
+    of_first(failover.rotate_key(&key(), None).unwrap());
     all(&[(1, KeyState::Retired), (2, KeyState::Active)]);
     of_first(failover.disable_key(&key(), V1).unwrap());
     all(&[(1, KeyState::Disabled), (2, KeyState::Active)]);
@@ -90,7 +93,7 @@ fn a_sibling_that_is_back_is_noticed_before_a_change() {
     switches[1].off();
     failover.probe();
     switches[1].on();
-    failover.rotate_key(&key()).unwrap();
+    failover.rotate_key(&key(), None).unwrap();
 }
 
 #[test]
@@ -127,10 +130,47 @@ fn a_change_that_fails_half_way_says_where_it_was_made() {
 }
 
 #[test]
+fn a_destruction_is_scheduled_on_all_siblings() {
+    let (switches, failover) = siblings(2);
+    let date = SystemTime::now() + Duration::from_secs(60);
+    assert_eq!(failover.schedule_destruction(&key(), V1, date).unwrap().destroy_after, Some(date));
+    for switch in &switches {
+        assert_eq!((keys(switch)[0].state, keys(switch)[0].destroy_after), (KeyState::Disabled, Some(date)));
+    }
+    assert_kind(failover.expire_key(&key(), V1, SystemTime::now()), ErrorKind::KeyState);
+    failover.enable_key(&key(), V1).unwrap();
+    assert!(switches.iter().all(|switch| keys(switch)[0].destroy_after.is_none()));
+
+    // What one of them has no longer is done there.
+    failover.schedule_destruction(&key(), V1, date).unwrap();
+    switches[0].inner().destroy_key(&key(), V1).unwrap();
+    failover.expire_key(&key(), V1, date).unwrap();
+    assert_eq!(keys(&switches[1]), []);
+    assert_kind(failover.expire_key(&key(), V1, date), ErrorKind::KeyNotFound);
+}
+
+#[test]
+fn a_rotation_that_is_due_is_made_where_it_was_not_made_yet() {
+    let (switches, failover) = siblings(2);
+    let due = Some(SystemTime::now() + Duration::from_secs(60));
+    let long_ago = Some(UNIX_EPOCH);
+    assert_kind(failover.rotate_key(&key(), long_ago), ErrorKind::KeyExists);
+    // An earlier attempt ended after the first.
+    let between = SystemTime::now();
+    let first = switches[0].inner().rotate_key(&key(), due).unwrap();
+    let second = failover.rotate_key(&key(), Some(between)).unwrap();
+    assert_ne!(first.kek_id, second.kek_id);
+    for switch in &switches {
+        assert_eq!(states(switch), [(1, KeyState::Retired), (2, KeyState::Active)]);
+    }
+    assert_kind(failover.rotate_key(&key(), Some(between)), ErrorKind::KeyExists);
+}
+
+#[test]
 fn nobody_is_rotated_where_one_has_no_such_key() {
     let (switches, failover) = siblings(2);
     switches[1].inner().destroy_key(&key(), V1).unwrap();
-    let error = assert_kind(failover.rotate_key(&key()), ErrorKind::KeyNotFound);
+    let error = assert_kind(failover.rotate_key(&key(), None), ErrorKind::KeyNotFound);
     assert!(error.to_string().starts_with("second: "), "{error}");
     assert_eq!(states(&switches[0]), [(1, KeyState::Active)]);
 }
@@ -139,7 +179,7 @@ fn nobody_is_rotated_where_one_has_no_such_key() {
 fn a_listing_has_the_keys_of_all_siblings() {
     let (switches, failover) = siblings(2);
     failover.create_key(&name("a"), AlgorithmChoice::Auto).unwrap();
-    failover.rotate_key(&key()).unwrap();
+    failover.rotate_key(&key(), None).unwrap();
     let listed = failover.list_keys().unwrap();
     let labels: Vec<_> = listed.iter().map(KeyDescription::label).collect();
     assert_eq!(labels, ["a:1", "a:1", "records:1", "records:1", "records:2", "records:2"]);

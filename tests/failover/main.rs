@@ -2,6 +2,7 @@
 //! Run under `softhsm/with`.
 mod admin;
 mod log;
+mod managed;
 mod outages;
 mod pins;
 mod replicas;

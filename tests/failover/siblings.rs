@@ -229,7 +229,7 @@ fn rewrapping_gives_one_slot_for_each_in_order() {
         }
     }
     // To the next version of the same key.
-    let next = failover.rotate_key(&key()).unwrap();
+    let next = failover.rotate_key(&key(), None).unwrap();
     assert_eq!((next.version.get(), next.kek_id), (2, keks(&switches)[0]));
     let moved = failover.rewrap_data_key(&wrapped, &context(), &key()).unwrap();
     assert_eq!(ids(&moved), keks(&switches));

@@ -7,6 +7,7 @@ use keyward::{
 };
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex};
+use std::time::SystemTime;
 
 pub(crate) struct Switch<P> {
     inner: P,
@@ -130,8 +131,8 @@ impl<P: KeyAdmin> KeyAdmin for Switch<P> {
     fn list_keys(&self) -> Result<Vec<KeyDescription>> {
         self.ask(|inner| inner.list_keys())
     }
-    fn rotate_key(&self, name: &KeyName) -> Result<KeyDescription> {
-        self.ask(|inner| inner.rotate_key(name))
+    fn rotate_key(&self, name: &KeyName, made_before: Option<SystemTime>) -> Result<KeyDescription> {
+        self.ask(|inner| inner.rotate_key(name, made_before))
     }
     fn disable_key(&self, name: &KeyName, version: KeyVersion) -> Result<KeyDescription> {
         self.ask(|inner| inner.disable_key(name, version))
@@ -141,6 +142,17 @@ impl<P: KeyAdmin> KeyAdmin for Switch<P> {
     }
     fn destroy_key(&self, name: &KeyName, version: KeyVersion) -> Result<()> {
         self.ask(|inner| inner.destroy_key(name, version))
+    }
+    fn schedule_destruction(
+        &self,
+        name: &KeyName,
+        version: KeyVersion,
+        not_before: SystemTime,
+    ) -> Result<KeyDescription> {
+        self.ask(|inner| inner.schedule_destruction(name, version, not_before))
+    }
+    fn expire_key(&self, name: &KeyName, version: KeyVersion, now: SystemTime) -> Result<()> {
+        self.ask(|inner| inner.expire_key(name, version, now))
     }
     fn adopt_key(&self, label: &str) -> Result<Adoption> {
         self.ask(|inner| inner.adopt_key(label))

@@ -54,7 +54,7 @@ fn keys_live_and_die_on_both() {
     let made = failover.create_key(&key(), AlgorithmChoice::Auto).unwrap();
     assert_kind(failover.create_key(&key(), AlgorithmChoice::Auto), ErrorKind::KeyExists);
     let (data_key, wrapped) = failover.generate_data_key(&key(), &context(), DataKeyLength::Bytes32).unwrap();
-    assert_eq!(failover.rotate_key(&key()).unwrap().version.get(), 2);
+    assert_eq!(failover.rotate_key(&key(), None).unwrap().version.get(), 2);
     let moved = failover.rewrap_data_key(&wrapped, &context(), &key()).unwrap();
     failover.disable_key(&key(), made.version).unwrap();
     assert_kind(failover.unwrap_data_key(&wrapped, &context()), ErrorKind::KeyState);

@@ -16,7 +16,7 @@ fn strange_but_right_answers_change_nothing() {
             let (hsm, key) = faulty.with_key(algorithm, faulty.options());
             assert_works(&hsm, &key);
             assert_eq!(hsm.list_keys().unwrap().len(), 1, "{strange}");
-            hsm.rotate_key(&key).unwrap();
+            hsm.rotate_key(&key, None).unwrap();
             assert_works(&hsm, &key);
             hsm.destroy_key(&key, keyward::KeyVersion::FIRST).unwrap();
         }

@@ -22,7 +22,7 @@ fn with_a_limit_all_is_as_without() {
         assert_works(&hsm, &key);
         let (_, wrapped) = generate(&hsm, &key).unwrap();
         assert_kind(hsm.unwrap_data_key(&wrapped, &EncryptionContext::new()), ErrorKind::NotAuthentic);
-        hsm.rotate_key(&key).unwrap();
+        hsm.rotate_key(&key, None).unwrap();
         assert_works(&hsm, &key);
         hsm.unwrap_data_key(&wrapped, &context()).unwrap();
     }

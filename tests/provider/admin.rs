@@ -111,7 +111,7 @@ fn rotation_makes_a_version_and_retires_the_others() {
         let (_token, hsm, key) = with_key(algorithm);
         let (data_key, old) = hsm.generate_data_key(&key, &context(&[]), DataKeyLength::Bytes32).unwrap();
         for expected in 2..=3 {
-            let rotated = hsm.rotate_key(&key).unwrap();
+            let rotated = hsm.rotate_key(&key, None).unwrap();
             assert_eq!((rotated.version.get(), rotated.algorithm), (expected, algorithm));
         }
         let states: Vec<_> = hsm.list_keys().unwrap().iter().map(|key| (key.version.get(), key.state)).collect();
@@ -127,7 +127,7 @@ fn rotation_makes_a_version_and_retires_the_others() {
 #[test]
 fn the_token_itself_refuses_what_a_state_forbids() {
     let (token, hsm, key) = with_key(WrappingAlgorithm::AesGcm);
-    hsm.rotate_key(&key).unwrap();
+    hsm.rotate_key(&key, None).unwrap();
     let session = raw::logged_in(&token);
     let retired = raw::find(&session, &format!("{key}:1"))[0];
     let mut iv = [1; 12];
@@ -151,7 +151,7 @@ fn disabled_forbids_all_and_enabled_allows_it_again() {
         hsm.generate_data_key(&key, &context(&[]), DataKeyLength::Bytes32).unwrap();
 
         // An older version comes back for recovery only.
-        hsm.rotate_key(&key).unwrap();
+        hsm.rotate_key(&key, None).unwrap();
         hsm.disable_key(&key, KeyVersion::FIRST).unwrap();
         assert_eq!(hsm.enable_key(&key, KeyVersion::FIRST).unwrap().state, KeyState::Retired);
         hsm.unwrap_data_key(&wrapped, &context(&[])).unwrap();
@@ -170,7 +170,7 @@ fn another_provider_notices_a_disabled_key_at_once() {
         assert_kind(other.generate_data_key(&key, &context(&[]), DataKeyLength::Bytes32), ErrorKind::KeyState);
         assert_kind(other.unwrap_data_key(&wrapped, &context(&[])), ErrorKind::KeyState);
         hsm.enable_key(&key, KeyVersion::FIRST).unwrap();
-        hsm.rotate_key(&key).unwrap();
+        hsm.rotate_key(&key, None).unwrap();
         // What was the current version may not protect any more; the refusal makes it look again.
         let (_, newer) = other.generate_data_key(&key, &context(&[]), DataKeyLength::Bytes32).unwrap();
         let current = hsm.describe_key(KeyRef::Name(&key)).unwrap();
@@ -183,7 +183,7 @@ fn destroyed_is_gone_with_its_record() {
     for algorithm in ALGORITHMS {
         let (token, hsm, key) = with_key(algorithm);
         let (_, wrapped) = hsm.generate_data_key(&key, &context(&[]), DataKeyLength::Bytes32).unwrap();
-        hsm.rotate_key(&key).unwrap();
+        hsm.rotate_key(&key, None).unwrap();
         hsm.destroy_key(&key, KeyVersion::FIRST).unwrap();
         assert_kind(hsm.unwrap_data_key(&wrapped, &context(&[])), ErrorKind::KeyNotFound);
         assert_kind(hsm.destroy_key(&key, KeyVersion::FIRST), ErrorKind::KeyNotFound);
@@ -224,16 +224,7 @@ fn leftovers(usage: &[Attribute]) {
     raw::generate(&session, "a:1", &[0; 16], usage);
     let kek_id = "0".repeat(32);
     let record = format!("keyward-key-record 1\nkek-id {kek_id}\nalgorithm aes-gcm\nprovenance generated\ncreated 1\n");
-    session
-        .create_object(&[
-            Attribute::Class(ObjectClass::DATA),
-            Attribute::Token(true),
-            Attribute::Private(true),
-            Attribute::Application(b"keyward".to_vec()),
-            Attribute::Label(b"a:1".to_vec()),
-            Attribute::Value(record.into_bytes()),
-        ])
-        .unwrap();
+    raw::record(&session, "a:1", &record);
     // Nobody uses it, so that nothing is lost with it.
     let listed = hsm.list_keys().unwrap();
     assert_eq!((listed.len(), listed[0].state), (1, KeyState::Pending));

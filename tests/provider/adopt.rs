@@ -25,7 +25,7 @@ fn usage_is_narrowed_to_one_purpose() {
     assert!(adoption.key.problems.is_empty());
     let (_, wrapped) = hsm.generate_data_key(&key, &context(&[]), DataKeyLength::Bytes32).unwrap();
     hsm.unwrap_data_key(&wrapped, &context(&[])).unwrap();
-    assert_eq!(hsm.rotate_key(&key).unwrap().version.get(), 2);
+    assert_eq!(hsm.rotate_key(&key, None).unwrap().version.get(), 2);
     hsm.unwrap_data_key(&wrapped, &context(&[])).unwrap();
 }
 

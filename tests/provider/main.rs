@@ -2,9 +2,11 @@
 //! Run under `softhsm/with`.
 mod admin;
 mod adopt;
+mod leftovers;
 mod pool;
 mod raw;
 mod round_trip;
+mod schedule;
 mod trust;
 
 use keyward::hsm::HsmProvider;

@@ -42,7 +42,7 @@ fn keys_come_and_go_while_others_work() {
                 for round in 0..5 {
                     let other = name(&format!("k-{thread}-{round}"));
                     hsm.create_key(&other, AlgorithmChoice::Auto).unwrap();
-                    hsm.rotate_key(&other).unwrap();
+                    hsm.rotate_key(&other, None).unwrap();
                     hsm.destroy_key(&other, keyward::KeyVersion::FIRST).unwrap();
                 }
             });

@@ -153,6 +153,6 @@ fn the_limit_on_aes_gcm_wraps_holds() {
     wrap().unwrap();
     assert_kind(wrap(), ErrorKind::LimitExceeded);
     assert!(hsm.unwrap_data_key(&last, &context(&[])).is_ok(), "recovery goes on");
-    hsm.rotate_key(&key).unwrap();
+    hsm.rotate_key(&key, None).unwrap();
     wrap().unwrap();
 }

@@ -33,7 +33,7 @@ fn a_key_planted_without_login_is_not_a_new_version() {
     assert_kind(fresh.describe_key(KeyRef::Kek(keyward::KekId::from_bytes([2; 16]))), ErrorKind::KeyNotFound);
     let (_, wrapped) = fresh.generate_data_key(&key, &context(&[]), DataKeyLength::Bytes32).unwrap();
     assert_ne!(wrapped.iter().next().unwrap().kek_id().as_bytes(), &[2; 16]);
-    assert_eq!(hsm.rotate_key(&key).unwrap().version.get(), 2);
+    assert_eq!(hsm.rotate_key(&key, None).unwrap().version.get(), 2);
 }
 
 #[test]

@@ -53,7 +53,7 @@ fn the_old_version_may_be_disabled_and_destroyed_afterwards() {
     let (provider, main) = (MemoryProvider::new(), name("main"));
     provider.create_key(&main, AlgorithmChoice::Auto).unwrap();
     let place = Place::new(&Encryptor::new(&provider, &main).context(context()).encrypt(TEXT).unwrap());
-    provider.rotate_key(&main).unwrap();
+    provider.rotate_key(&main, None).unwrap();
     provider.disable_key(&main, KeyVersion::FIRST).unwrap();
     place.refuses("source disabled", ErrorKind::KeyState, |path| rewrap(&provider).file(path));
     provider.enable_key(&main, KeyVersion::FIRST).unwrap();

@@ -8,13 +8,16 @@ use keyward::provider::{Failover, Member};
 use keyward::token::{Token, TokenOptions, TokenUri};
 use keyward::{Error, ErrorKind, KeyAdmin, KeyName, KeyProvider, KeyRef, Result};
 use std::num::NonZeroUsize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) struct App {
     uris: Vec<String>,
     config: Arc<Config>,
+    /// The configuration file, and whether it is what names the tokens.
+    file: Option<PathBuf>,
+    of_file: bool,
     quiet: bool,
 }
 
@@ -27,16 +30,16 @@ pub(crate) type Provider = Box<dyn Keys>;
 
 impl App {
     pub(crate) fn new(global: Global) -> Result<Self> {
-        let mut config = match &global.config {
-            Some(path) if !path.as_os_str().is_empty() => Config::read(path)?,
-            _ => Config::default(),
-        };
+        let file = global.config.filter(|path| !path.as_os_str().is_empty());
+        let mut config = file.as_deref().map(Config::read).transpose()?.unwrap_or_default();
         // One that is named on the command line is used alone.
-        let uris = match global.token.filter(|uri| !uri.is_empty()) {
+        let named = global.token.filter(|uri| !uri.is_empty());
+        let of_file = named.is_none();
+        let uris = match named {
             Some(uri) => vec![uri],
             None => config.tokens.take().unwrap_or_else(|| config.token.take().into_iter().collect()),
         };
-        Ok(Self { uris, config: Arc::new(config), quiet: global.quiet })
+        Ok(Self { uris, config: Arc::new(config), file, of_file, quiet: global.quiet })
     }
 
     pub(crate) fn quiet(&self) -> bool {
@@ -53,6 +56,16 @@ impl App {
         if !self.quiet {
             output::say("note", text);
         }
+    }
+
+    /// The configuration file, where one is named.
+    pub(crate) fn config_path(&self) -> Option<&Path> {
+        self.file.as_deref()
+    }
+
+    /// Whether it is the configuration file that names the tokens.
+    pub(crate) fn tokens_are_of_the_file(&self) -> bool {
+        self.of_file
     }
 
     /// All tokens that are named.

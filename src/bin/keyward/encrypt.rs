@@ -1,15 +1,15 @@
 //! `keyward encrypt`.
 
-use crate::app::{App, Keys, Provider};
+use crate::app::{App, Provider};
 use crate::args::ContextArgs;
 use crate::files::{FileArgs, Input, Output, copy};
 use crate::progress::Progress;
 use crate::{customer, key};
 use clap::Args;
-use keyward::key::{AlgorithmChoice, PublicKeyProvider};
-use keyward::{Encryptor, ErrorKind, KeyName, KeyProvider, KeyRef};
+use keyward::key::PublicKeyProvider;
+use keyward::provider::managed_key;
+use keyward::{Encryptor, KeyName, KeyProvider};
 use std::path::PathBuf;
-use std::time::Duration;
 
 /// Encrypt a file or a stream
 ///
@@ -80,39 +80,16 @@ impl Encrypt {
             return Ok((None, Vec::new()));
         }
         let name = KeyName::managed_default();
-        app.check_allowed(&name)?;
+        app.check_allowed(&name).map_err(|error| {
+            error.with_hint(format!("name a key with --key, or add \"{name}\" to the file's list of keys"))
+        })?;
         let hsm = app.provider()?;
-        make_default(app, &*hsm, &name)?;
-        Ok((Some(hsm), vec![name]))
-    }
-}
-
-/// Makes the managed default key where there is none yet.
-fn make_default(app: &App, hsm: &dyn Keys, name: &KeyName) -> keyward::Result<()> {
-    let exists = || match hsm.describe_key(KeyRef::Name(name)) {
-        Ok(_) => Ok(true),
-        Err(error) if error.kind() == ErrorKind::KeyNotFound => Ok(false),
-        Err(error) => Err(error),
-    };
-    if exists()? {
-        return Ok(());
-    }
-    match hsm.create_key(name, AlgorithmChoice::Auto) {
-        Ok(key) => {
-            app.note(&format!("made the managed default key {} ({})", key.label(), key.algorithm));
-            return Ok(());
+        let key = managed_key(&*hsm, "default")?;
+        if let Some(made) = &key.made {
+            app.note(&format!("made the managed default key {} ({})", made.label(), made.algorithm));
         }
-        Err(error) if error.kind() == ErrorKind::KeyExists => {}
-        Err(error) => return Err(error),
+        Ok((Some(hsm), vec![key.name]))
     }
-    // Another process was faster. It may still be proving the key.
-    for _ in 0..50 {
-        if exists()? {
-            break;
-        }
-        std::thread::sleep(Duration::from_millis(100));
-    }
-    Ok(())
 }
 
 fn seal(app: &App, encryptor: Encryptor<'_>, input: &Input, output: &Output) -> anyhow::Result<()> {

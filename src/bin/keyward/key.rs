@@ -1,14 +1,21 @@
 //! `keyward key`: the life of a master key.
 
+mod destroy;
+mod expire;
+pub(crate) mod listing;
+mod managed;
+mod rotate;
+mod used_in;
+
+use self::listing::{KeyJson, done, list, show};
+use self::managed::Managed;
 use crate::app::App;
 use crate::args::{Format, KeyPattern, KeySpec};
-use crate::output::{self, count, print_fields, print_json, print_line, print_table};
+use crate::output::{self, print_json, print_line};
 use clap::{Subcommand, ValueEnum};
-use jiff::Timestamp;
-use keyward::key::{AlgorithmChoice, KeyDescription, KeyState, PublicKey};
+use keyward::key::{AlgorithmChoice, PublicKey};
 use keyward::{Error, ErrorKind, KeyAdmin, KeyName, WrappingAlgorithm};
 use serde::Serialize;
-use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 #[derive(Debug, Subcommand)]
@@ -26,6 +33,8 @@ pub(crate) enum KeyCommand {
         #[arg(long, value_enum, default_value_t = Algorithm::Auto)]
         algorithm: Algorithm,
         #[command(flatten)]
+        managed: Managed,
+        #[command(flatten)]
         format: Format,
     },
     /// List all versions of all keys
@@ -41,27 +50,18 @@ pub(crate) enum KeyCommand {
         #[command(flatten)]
         format: Format,
     },
-    /// Make the next version of a key; the older ones only open files from then on
-    #[command(after_help = "Example:
-  keyward key rotate payments
-  keyward rewrap --key payments *.kw       # moves files to the new version
-
-The older versions stay on the token until `keyward key destroy`.")]
-    Rotate {
-        /// The key
-        name: KeyName,
-        #[command(flatten)]
-        format: Format,
-    },
+    Rotate(rotate::Rotate),
     /// Forbid one version every use, until it is enabled again
     Disable {
         /// The version
         #[arg(value_name = "NAME:VERSION")]
         key: KeySpec,
         #[command(flatten)]
+        managed: Managed,
+        #[command(flatten)]
         format: Format,
     },
-    /// Allow a disabled version again what it may do
+    /// Allow a disabled version again what it may do; a scheduled destruction is cancelled
     Enable {
         /// The version
         #[arg(value_name = "NAME:VERSION")]
@@ -69,21 +69,16 @@ The older versions stay on the token until `keyward key destroy`.")]
         #[command(flatten)]
         format: Format,
     },
-    /// Destroy one version for good; what it alone protects is lost
-    Destroy {
-        /// The version
-        #[arg(value_name = "NAME:VERSION")]
-        key: KeySpec,
-        /// Do not ask
-        #[arg(long)]
-        yes: bool,
-    },
+    Destroy(destroy::Destroy),
+    Expire(expire::Expire),
     /// Take over a key that another tool made
     ///
     /// Checks its attributes, narrows its usage where the token allows it, and says what is not as it should be.
     Adopt {
         /// The key's label on the token: NAME or NAME:VERSION
         label: String,
+        #[command(flatten)]
+        managed: Managed,
         #[command(flatten)]
         format: Format,
     },
@@ -97,6 +92,8 @@ The fingerprint is told on stderr. Compare it over another channel with that of 
     Public {
         /// The key
         name: KeyName,
+        #[command(flatten)]
+        managed: Managed,
     },
     /// Print the fingerprint of a public key file; needs no token
     Fingerprint {
@@ -128,146 +125,40 @@ impl From<Algorithm> for AlgorithmChoice {
 }
 
 impl KeyCommand {
-    pub(crate) fn run(self, app: &App) -> anyhow::Result<()> {
+    /// Runs one, and gives the exit status of a run that went through.
+    pub(crate) fn run(self, app: &App) -> anyhow::Result<u8> {
         match self {
-            Self::Create { name, algorithm, format } => {
+            Self::Create { name, algorithm, managed, format } => {
+                managed.allow_name(&name)?;
                 app.check_allowed(&name)?;
-                done("created", &app.provider()?.create_key(&name, algorithm.into())?, format)
+                done("created", &app.provider()?.create_key(&name, algorithm.into())?, format)?;
             }
-            Self::List { format } => list(app, format),
-            Self::Show { key, format } => show(app, &key, format),
-            Self::Rotate { name, format } => done("rotated; current is", &app.provider()?.rotate_key(&name)?, format),
-            Self::Disable { key, format } => {
-                done("disabled", &app.provider()?.disable_key(&key.name, key.version)?, format)
+            Self::List { format } => list(app, format)?,
+            Self::Show { key, format } => show(app, &key, format)?,
+            Self::Rotate(args) => args.run(app)?,
+            Self::Disable { key, managed, format } => {
+                managed.allow(&key.name, "disabled")?;
+                done("disabled", &app.provider()?.disable_key(&key.name, key.version)?, format)?;
             }
             Self::Enable { key, format } => {
-                done("enabled", &app.provider()?.enable_key(&key.name, key.version)?, format)
+                done("enabled", &app.provider()?.enable_key(&key.name, key.version)?, format)?;
             }
-            Self::Destroy { key, yes } => destroy(app, &key, yes),
-            Self::Adopt { label, format } => adopt(app, &label, format),
-            Self::Public { name } => public(app, &name),
-            Self::Fingerprint { file } => Ok(print_line(&read_public(&file)?.fingerprint()?)?),
+            Self::Destroy(args) => args.run(app)?,
+            Self::Expire(args) => return args.run(app),
+            Self::Adopt { label, managed, format } => {
+                if let Ok(pattern) = label.parse::<KeyPattern>() {
+                    managed.allow_name(&pattern.name)?;
+                }
+                adopt(app, &label, format)?;
+            }
+            Self::Public { name, managed } => {
+                managed.allow(&name, "exported")?;
+                public(app, &name)?;
+            }
+            Self::Fingerprint { file } => print_line(&read_public(&file)?.fingerprint()?)?,
         }
+        Ok(0)
     }
-}
-
-/// Tells what was done to a key.
-fn done(what: &str, key: &KeyDescription, format: Format) -> anyhow::Result<()> {
-    if format.json {
-        return print_json(&KeyJson::new(key));
-    }
-    let KeyDescription { algorithm, state, kek_id, .. } = key;
-    Ok(print_line(&format!("{what} {} ({algorithm}, {state}, KEK id {kek_id})", key.label()))?)
-}
-
-fn list(app: &App, format: Format) -> anyhow::Result<()> {
-    let keys = app.provider()?.list_keys()?;
-    if format.json {
-        return print_json(&keys.iter().map(KeyJson::new).collect::<Vec<_>>());
-    }
-    if keys.is_empty() {
-        app.note("there is no key on this token; `keyward key create NAME` makes one");
-        return Ok(());
-    }
-    let rows: Vec<_> = keys
-        .iter()
-        .map(|key| {
-            [
-                key.label(),
-                key.algorithm.to_string(),
-                key.state.to_string(),
-                created(key).unwrap_or_else(|| "-".into()),
-                key.kek_id.to_string(),
-                remarks(key),
-            ]
-        })
-        .collect();
-    print_table(["KEY", "ALGORITHM", "STATE", "CREATED", "KEK ID", "REMARKS"], &rows)?;
-    for key in &keys {
-        for problem in &key.problems {
-            output::say("warning", &format!("key '{}' is not used: {problem}", key.label()));
-        }
-    }
-    Ok(())
-}
-
-fn remarks(key: &KeyDescription) -> String {
-    let mut remarks = Vec::new();
-    if key.provenance != keyward::key::Provenance::Generated {
-        remarks.push(key.provenance.to_string());
-    }
-    if !key.enforced_by_token {
-        remarks.push("not enforced by the token".into());
-    }
-    if !key.problems.is_empty() {
-        remarks.push(count(key.problems.len(), "problem"));
-    }
-    remarks.join(", ")
-}
-
-fn show(app: &App, wanted: &KeyPattern, format: Format) -> anyhow::Result<()> {
-    let mut keys = app.provider()?.list_keys()?;
-    keys.retain(|key| key.name == wanted.name && wanted.version.is_none_or(|version| version == key.version));
-    if keys.is_empty() {
-        let what = wanted.version.map_or_else(|| wanted.name.to_string(), |v| format!("{}:{v}", wanted.name));
-        return Err(Error::new(ErrorKind::KeyNotFound, format!("there is no key '{what}'"))
-            .with_hint("`keyward key list` shows those that there are")
-            .into());
-    }
-    if format.json {
-        return print_json(&keys.iter().map(KeyJson::new).collect::<Vec<_>>());
-    }
-    for (index, key) in keys.iter().enumerate() {
-        if index > 0 {
-            output::print("\n")?;
-        }
-        let mut fields = vec![
-            ("key", key.label()),
-            ("algorithm", key.algorithm.to_string()),
-            ("state", key.state.to_string()),
-            ("enforced by", if key.enforced_by_token { "the token" } else { "Keyward alone" }.into()),
-            ("KEK id", key.kek_id.to_string()),
-            ("provenance", key.provenance.to_string()),
-            ("created", created(key).unwrap_or_else(|| "not recorded".into())),
-        ];
-        fields.extend(key.problems.iter().map(|problem| ("problem", problem.clone())));
-        print_fields(&fields)?;
-    }
-    Ok(())
-}
-
-fn destroy(app: &App, key: &KeySpec, yes: bool) -> anyhow::Result<()> {
-    if !yes && !std::io::stdin().is_terminal() {
-        return Err(Error::new(ErrorKind::InvalidArgument, format!("nothing is destroyed: nobody confirmed '{key}'"))
-            .with_hint("at a terminal you are asked; in a script, add --yes")
-            .into());
-    }
-    let provider = app.provider()?;
-    let all = provider.list_keys()?;
-    let found = all.iter().find(|one| one.name == key.name && one.version == key.version);
-    let found = found.ok_or_else(|| Error::new(ErrorKind::KeyNotFound, format!("there is no key '{key}'")))?;
-    if !yes {
-        confirm(found)?;
-    }
-    provider.destroy_key(&key.name, key.version)?;
-    Ok(print_line(&format!("destroyed {key} (KEK id {})", found.kek_id))?)
-}
-
-fn confirm(key: &KeyDescription) -> anyhow::Result<()> {
-    let label = key.label();
-    output::say("warning", &format!("files that '{label}' alone protects can never be read again"));
-    if key.state == KeyState::Active {
-        output::say("warning", &format!("'{label}' is in use: new files are protected with it"));
-    }
-    let mut err = std::io::stderr().lock();
-    write!(err, "Type {label} to destroy it: ")?;
-    err.flush()?;
-    let mut typed = String::new();
-    std::io::stdin().read_line(&mut typed)?;
-    if typed.trim() != label {
-        return Err(anyhow::anyhow!("nothing is destroyed: '{}' is not '{label}'", typed.trim()));
-    }
-    Ok(())
 }
 
 fn adopt(app: &App, label: &str, format: Format) -> anyhow::Result<()> {
@@ -301,39 +192,6 @@ pub(crate) fn read_public(path: &Path) -> anyhow::Result<PublicKey> {
         Error::new(ErrorKind::Io, format!("cannot read the public key '{}'", path.display())).with_source(error)
     })?;
     PublicKey::parse(&text).map_err(|error| anyhow::Error::from(error).context(path.display().to_string()))
-}
-
-fn created(key: &KeyDescription) -> Option<String> {
-    Some(Timestamp::try_from(key.created?).ok()?.to_string())
-}
-
-#[derive(Serialize)]
-struct KeyJson<'a> {
-    name: &'a str,
-    version: u32,
-    kek_id: String,
-    algorithm: &'static str,
-    state: &'static str,
-    enforced_by_token: bool,
-    provenance: &'static str,
-    created: Option<String>,
-    problems: &'a [String],
-}
-
-impl<'a> KeyJson<'a> {
-    fn new(key: &'a KeyDescription) -> Self {
-        Self {
-            name: key.name.as_str(),
-            version: key.version.get(),
-            kek_id: key.kek_id.to_string(),
-            algorithm: key.algorithm.name(),
-            state: key.state.name(),
-            enforced_by_token: key.enforced_by_token,
-            provenance: key.provenance.name(),
-            created: created(key),
-            problems: &key.problems,
-        }
-    }
 }
 
 #[derive(Serialize)]

@@ -9,6 +9,7 @@ mod customer;
 mod data_key;
 mod decrypt;
 mod doctor;
+mod duration;
 mod encrypt;
 mod files;
 mod inspect;
@@ -48,7 +49,7 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
     let app = App::new(cli.global)?;
     match cli.command {
         Command::Token(command) => command.run(&app)?,
-        Command::Key(command) => command.run(&app)?,
+        Command::Key(command) => return command.run(&app),
         Command::Encrypt(args) => args.run(&app)?,
         Command::Decrypt(args) => args.run(&app)?,
         Command::Inspect(args) => args.run()?,

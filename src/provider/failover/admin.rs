@@ -7,6 +7,7 @@ use crate::key::{
     Adoption, AlgorithmChoice, KeyAdmin, KeyDescription, KeyName, KeyProvider, KeyRef, KeyVersion, PublicKey,
 };
 use crate::provider::members::AskNext;
+use std::time::SystemTime;
 
 impl<P: KeyProvider + KeyAdmin + 'static> KeyAdmin for Failover<P> {
     fn create_key(&self, name: &KeyName, algorithm: AlgorithmChoice) -> Result<KeyDescription> {
@@ -32,14 +33,17 @@ impl<P: KeyProvider + KeyAdmin + 'static> KeyAdmin for Failover<P> {
         Ok(keys)
     }
 
-    fn rotate_key(&self, name: &KeyName) -> Result<KeyDescription> {
+    fn rotate_key(&self, name: &KeyName, made_before: Option<SystemTime>) -> Result<KeyDescription> {
         self.check_may_change()?;
         // A rotation cannot be taken back, so whoever lacks the key is found out before the first.
         for member in self.members.iter() {
             let described = self.members.call(member, |provider| provider.describe_key(KeyRef::Name(name)));
             described.map_err(|error| of_member(&member.name, error))?;
         }
-        first_of(self.change(None, |provider| provider.rotate_key(name))?)
+        // Where only old keys are rotated, one that is new already is as it is to be: another host, or an
+        // earlier attempt that ended half way, has been there.
+        let done = made_before.map(|_| ErrorKind::KeyExists);
+        first_of(self.change(done, |provider| provider.rotate_key(name, made_before))?)
     }
 
     fn disable_key(&self, name: &KeyName, version: KeyVersion) -> Result<KeyDescription> {
@@ -52,6 +56,20 @@ impl<P: KeyProvider + KeyAdmin + 'static> KeyAdmin for Failover<P> {
 
     fn destroy_key(&self, name: &KeyName, version: KeyVersion) -> Result<()> {
         self.change(Some(ErrorKind::KeyNotFound), |provider| provider.destroy_key(name, version)).map(drop)
+    }
+
+    fn schedule_destruction(
+        &self,
+        name: &KeyName,
+        version: KeyVersion,
+        not_before: SystemTime,
+    ) -> Result<KeyDescription> {
+        let schedule = |provider: &P| provider.schedule_destruction(name, version, not_before);
+        first_of(self.change(Some(ErrorKind::KeyNotFound), schedule)?)
+    }
+
+    fn expire_key(&self, name: &KeyName, version: KeyVersion, now: SystemTime) -> Result<()> {
+        self.change(Some(ErrorKind::KeyNotFound), |provider| provider.expire_key(name, version, now)).map(drop)
     }
 
     fn adopt_key(&self, _: &str) -> Result<Adoption> {

@@ -1,0 +1,150 @@
+//! Which files are still under a key version: their headers say it, to anyone.
+
+use crate::app::App;
+use crate::args::KeySpec;
+use crate::output::count;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use keyward::envelope::{InspectedEntry, inspect};
+use keyward::{Error, ErrorKind, KekId};
+use std::fs::{self, File};
+use std::io::{self, IsTerminal, Read};
+use std::path::{Path, PathBuf};
+
+/// What every envelope begins with (`docs/format.md`).
+const MAGIC: &[u8] = b"\x89KWE\r\n\x1a\n";
+/// So many paths are named.
+const NAMED: usize = 3;
+
+/// What was found in directories. Whatever cannot be told counts as found: what is destroyed is lost.
+#[derive(Default)]
+pub(crate) struct UsedIn {
+    /// Envelopes with a wrapped key of the version.
+    under: Vec<PathBuf>,
+    /// What could not be looked at, and why.
+    unknown: Vec<(PathBuf, String)>,
+    links: usize,
+}
+
+impl UsedIn {
+    /// Looks at every file in the directories and below. Symbolic links there are not followed.
+    pub(crate) fn scan(app: &App, directories: &[PathBuf], ids: &[KekId]) -> Self {
+        let bar = bar(app);
+        let mut found = Self::default();
+        for directory in directories {
+            // Followed, because it is what was named; a link that leads nowhere must not pass for empty.
+            match directory.metadata() {
+                Ok(meta) if meta.is_dir() => found.directory(directory, ids, &bar),
+                Ok(_) => found.file(directory, ids, &bar),
+                Err(error) => found.unknown.push((directory.clone(), error.to_string())),
+            }
+        }
+        bar.finish_and_clear();
+        if found.links > 0 {
+            app.note(&format!("not followed: {}", count(found.links, "symbolic link")));
+        }
+        found
+    }
+
+    fn directory(&mut self, directory: &Path, ids: &[KekId], bar: &ProgressBar) {
+        let mut waiting = vec![directory.to_owned()];
+        while let Some(directory) = waiting.pop() {
+            let entries = fs::read_dir(&directory).and_then(|entries| entries.collect::<io::Result<Vec<_>>>());
+            let mut entries = match entries {
+                Ok(entries) => entries,
+                Err(error) => {
+                    self.unknown.push((directory, error.to_string()));
+                    continue;
+                }
+            };
+            entries.sort_by_key(fs::DirEntry::file_name);
+            for entry in entries {
+                match entry.file_type() {
+                    Ok(kind) if kind.is_dir() => waiting.push(entry.path()),
+                    Ok(kind) if kind.is_file() => self.file(&entry.path(), ids, bar),
+                    Ok(kind) if kind.is_symlink() => self.links += 1,
+                    // A pipe, a socket or a device holds no file.
+                    Ok(_) => {}
+                    Err(error) => self.unknown.push((entry.path(), error.to_string())),
+                }
+            }
+        }
+    }
+
+    fn file(&mut self, path: &Path, ids: &[KekId], bar: &ProgressBar) {
+        bar.inc(1);
+        match is_under(path, ids) {
+            Ok(true) => self.under.push(path.to_owned()),
+            Ok(false) => {}
+            Err(why) => self.unknown.push((path.to_owned(), why)),
+        }
+    }
+
+    /// Refuses where anything was found.
+    pub(crate) fn check(mut self, key: &KeySpec, is_current: bool) -> keyward::Result<()> {
+        self.under.sort();
+        if !self.under.is_empty() {
+            let paths = self.under.iter().map(|path| path.display().to_string());
+            let verb = if self.under.len() == 1 { "is" } else { "are" };
+            let message = format!(
+                "nothing is destroyed: {} {verb} under '{key}': {}",
+                count(self.under.len(), "file"),
+                first(paths)
+            );
+            let name = &key.name;
+            let first = if is_current { format!("`keyward key rotate {name}`, then ") } else { String::new() };
+            return Err(Error::new(ErrorKind::KeyState, message)
+                .with_hint(format!("{first}`keyward rewrap --key {name} FILE…` moves them to the current version")));
+        }
+        if !self.unknown.is_empty() {
+            let paths = self.unknown.iter().map(|(path, why)| format!("{} ({why})", path.display()));
+            let message = format!(
+                "nothing is destroyed: of {} it cannot be told whether '{key}' is needed: {}",
+                count(self.unknown.len(), "path"),
+                first(paths)
+            );
+            return Err(Error::new(ErrorKind::KeyState, message)
+                .with_hint("make them readable, or move them away, and try again"));
+        }
+        Ok(())
+    }
+}
+
+/// The first few.
+fn first(all: impl ExactSizeIterator<Item = String>) -> String {
+    let more = all.len().saturating_sub(NAMED);
+    let named = all.take(NAMED).collect::<Vec<_>>().join(", ");
+    if more == 0 { named } else { format!("{named} and {more} more") }
+}
+
+/// Whether an envelope has a wrapped key of one of these. An error says why that cannot be told.
+fn is_under(path: &Path, ids: &[KekId]) -> Result<bool, String> {
+    let mut file = File::open(path).map_err(|error| error.to_string())?;
+    let mut start = Vec::with_capacity(MAGIC.len());
+    (&mut file).take(MAGIC.len() as u64).read_to_end(&mut start).map_err(|error| error.to_string())?;
+    if start != MAGIC {
+        return Ok(false);
+    }
+    let found = inspect(&mut start.chain(file)).map_err(|error| error.to_string())?;
+    if found.detached {
+        return Err("its wrapped keys are kept apart".to_owned());
+    }
+    let mut unknown = false;
+    for entry in &found.entries {
+        match entry {
+            InspectedEntry::Known(key) if ids.contains(&key.kek_id()) => return Ok(true),
+            InspectedEntry::Known(_) => {}
+            InspectedEntry::Unknown { .. } => unknown = true,
+        }
+    }
+    if unknown { Err("it has a wrapped key of an unknown kind".to_owned()) } else { Ok(false) }
+}
+
+/// Counts the files where somebody watches.
+fn bar(app: &App) -> ProgressBar {
+    if app.quiet() || !io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(5));
+    let style = ProgressStyle::with_template("{pos} files looked at");
+    bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}

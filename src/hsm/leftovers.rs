@@ -1,0 +1,205 @@
+//! What changes that were interrupted left on the token, and how it is put right.
+//!
+//! Keys are made, rotated and destroyed in steps, and a process may die between any two. The order of the
+//! steps is such that nothing which is left is ever used, or in the way: it is untidy, not dangerous.
+
+use super::object::{MasterKey, parse_label};
+use super::record::{Place, Record};
+use super::rotate::retire;
+use super::{HsmProvider, create, lookup};
+use crate::error::{ErrorKind, Result};
+use crate::key::{KekId, KeyDescription, KeyState};
+use crate::token::{Repeat, Session};
+use std::fmt;
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+/// How long somebody who is at work is given to finish. Some HSMs take long to generate RSA keys.
+const PATIENCE: Duration = create::PATIENCE;
+const PATIENCE_WITH_RSA: Duration = Duration::from_secs(120);
+/// What is older than this, nobody is at work with.
+const OLD: Duration = Duration::from_secs(60 * 60);
+
+/// Something that an interrupted change left on a token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Leftover {
+    /// A key that was not finished, or is just being made. Nobody uses it.
+    Unfinished(KeyDescription),
+    /// An older version that may still protect: a rotation ended before it was retired. Nobody protects
+    /// with it, because a newer one is there.
+    StillActive(KeyDescription),
+    /// A record whose key is not there.
+    Orphan {
+        /// The label of the key that it is about.
+        label: String,
+        /// The id of that key.
+        kek_id: KekId,
+    },
+    /// More than one record beside one key.
+    Records {
+        /// The label of the key.
+        label: String,
+        /// The id of the key.
+        kek_id: KekId,
+    },
+    /// A record that cannot be read: damaged, or of a newer version. It is left alone.
+    Unreadable {
+        /// Its label.
+        label: String,
+    },
+}
+
+impl fmt::Display for Leftover {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unfinished(key) => {
+                write!(f, "key '{}' with KEK id {} was not finished, or is just being made", key.label(), key.kek_id)
+            }
+            Self::StillActive(key) => {
+                write!(f, "key '{}' is still active although there is a newer version", key.label())
+            }
+            Self::Orphan { label, kek_id } => {
+                write!(f, "a record of key '{label}' with KEK id {kek_id}, which is not there")
+            }
+            Self::Records { label, kek_id } => {
+                write!(f, "more than one record of key '{label}' with KEK id {kek_id}")
+            }
+            Self::Unreadable { label } => write!(f, "a record labelled '{label}' that cannot be read"),
+        }
+    }
+}
+
+impl HsmProvider {
+    /// What interrupted changes left on the token. Something may also be there because a change is made at
+    /// this moment.
+    ///
+    /// # Errors
+    /// As [`list_keys`](crate::KeyAdmin::list_keys).
+    pub fn leftovers(&self) -> Result<Vec<Leftover>> {
+        let found = self.token.run(Repeat::Once, find)?;
+        Ok(found.into_iter().map(|found| found.what).collect())
+    }
+
+    /// Puts right what interrupted changes left, and tells what that was: unfinished keys and records
+    /// without a key are destroyed, older versions retired. It touches no key that anybody uses.
+    ///
+    /// Where something is there that may just be being made it waits first: 10 seconds, with RSA keys two
+    /// minutes. What is still there then was given up.
+    ///
+    /// # Errors
+    /// As [`KeyAdmin`](crate::KeyAdmin). What was put right before stays so.
+    pub fn repair(&self) -> Result<Vec<Leftover>> {
+        let mut seen = self.token.run(Repeat::Once, find)?;
+        if let Some(patience) = seen.iter().filter_map(Found::patience).max() {
+            thread::sleep(patience);
+            let still = self.token.run(Repeat::Once, find)?;
+            // What came meanwhile is somebody's work.
+            seen.retain(|one| still.iter().any(|other| other.what == one.what));
+        }
+        let mut repaired = Vec::new();
+        for found in seen {
+            if self.changing(|session| put_right(session, &found.what))? {
+                repaired.push(found.what);
+            }
+        }
+        Ok(repaired)
+    }
+}
+
+struct Found {
+    what: Leftover,
+    since: Option<SystemTime>,
+    rsa: bool,
+}
+
+impl Found {
+    /// How long it is to be left alone, because somebody may be at work with it.
+    fn patience(&self) -> Option<Duration> {
+        let old = self.since.and_then(|since| since.elapsed().ok()).is_some_and(|age| age > OLD);
+        match self.what {
+            Leftover::StillActive(_) | Leftover::Unreadable { .. } => None,
+            _ if old => None,
+            _ if self.rsa => Some(PATIENCE_WITH_RSA),
+            _ => Some(PATIENCE),
+        }
+    }
+}
+
+fn find(session: &Session<'_>) -> Result<Vec<Found>> {
+    // Records before keys: a record is written before its key is made, so each record that is seen here has
+    // its key by the time when keys are looked at, or is just waiting for it.
+    let records = Record::all(session)?;
+    let keys = lookup::all(session)?;
+    let mut found = Vec::new();
+    for key in &keys {
+        let KeyDescription { state, created, algorithm, .. } = &key.description;
+        let what = match state {
+            KeyState::Pending => Leftover::Unfinished(key.description.clone()),
+            KeyState::Active if superseded(key, &keys) => Leftover::StillActive(key.description.clone()),
+            _ => continue,
+        };
+        found.push(Found { what, since: *created, rsa: algorithm.is_rsa() });
+    }
+    let mut told = Vec::new();
+    for Place { label, record } in &records {
+        let label = label.clone();
+        let Some(Record { kek_id, created, algorithm, .. }) = record else {
+            found.push(Found { what: Leftover::Unreadable { label }, since: None, rsa: false });
+            continue;
+        };
+        let same =
+            |other: &Place| other.label == label && other.record.as_ref().is_some_and(|other| other.kek_id == *kek_id);
+        let what = match keys.iter().find(|key| key.description.kek_id == *kek_id) {
+            None => Leftover::Orphan { label, kek_id: *kek_id },
+            Some(key) if !key.is_pending() && records.iter().filter(|other| same(other)).count() > 1 => {
+                Leftover::Records { label, kek_id: *kek_id }
+            }
+            Some(_) => continue,
+        };
+        if !told.contains(&what) {
+            told.push(what.clone());
+            found.push(Found { what, since: Some(*created), rsa: algorithm.is_rsa() });
+        }
+    }
+    Ok(found)
+}
+
+fn superseded(key: &MasterKey, all: &[MasterKey]) -> bool {
+    let KeyDescription { name, version, .. } = &key.description;
+    all.iter()
+        .any(|other| other.description.name == *name && other.description.version > *version && !other.is_pending())
+}
+
+/// Whether something was done. Each looks once more: it may have changed just now.
+fn put_right(session: &Session<'_>, what: &Leftover) -> Result<bool> {
+    match what {
+        Leftover::Unfinished(found) => match lookup::by_kek_id(session, found.kek_id) {
+            Ok(key) if key.is_pending() => create::discard(session, &key, &found.label()).map(|()| true),
+            Ok(_) => Ok(false),
+            Err(error) if error.kind() == ErrorKind::KeyNotFound => Ok(false),
+            Err(error) => Err(error),
+        },
+        Leftover::StillActive(found) => {
+            let versions = lookup::versions(session, &found.name)?;
+            let key = versions.iter().find(|key| key.description.kek_id == found.kek_id);
+            match key {
+                Some(key) if superseded(key, &versions) => retire(session, std::iter::once(key)).map(|()| true),
+                _ => Ok(false),
+            }
+        }
+        Leftover::Orphan { label, kek_id } => match lookup::by_kek_id(session, *kek_id) {
+            Err(error) if error.kind() == ErrorKind::KeyNotFound => {
+                Record::destroy(session, *kek_id, label).map(|()| true)
+            }
+            Err(error) => Err(error),
+            Ok(_) => Ok(false),
+        },
+        Leftover::Records { label, kek_id } => match Record::find(session, *kek_id, label)? {
+            // Written anew, the one that counts is the only one.
+            Some(record) if parse_label(label.as_bytes()).is_some() => record.write(session, label).map(|()| true),
+            _ => Ok(false),
+        },
+        Leftover::Unreadable { .. } => Ok(false),
+    }
+}
