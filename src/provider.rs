@@ -1,6 +1,8 @@
 //! Wrappers that implement [`KeyProvider`](crate::KeyProvider) around others.
 
 mod failover;
+#[cfg(feature = "governed")]
+mod governed;
 mod health;
 mod managed;
 mod member;
@@ -8,6 +10,8 @@ mod members;
 mod watched;
 
 pub use failover::Failover;
+#[cfg(feature = "governed")]
+pub use governed::Governed;
 pub use health::MemberHealth;
 pub use managed::{ManagedKey, managed_key};
 pub use member::Member;

@@ -188,8 +188,14 @@ impl Adoption {
 /// Protects and recovers data keys under master keys.
 ///
 /// The HSM implements it; governing, caching and failover wrap it; envelopes and every integration
-/// consume it. There are no default bodies, so that a new method cannot slip past a wrapper. Calls
-/// block; asynchronous callers use their runtime's `spawn_blocking`.
+/// consume it. Calls block; asynchronous callers use their runtime's `spawn_blocking`.
+///
+/// There are no default bodies, so that a new method cannot slip past a wrapper that decides and records:
+///
+/// ```compile_fail,E0046
+/// struct Bypass;
+/// impl keyward::KeyProvider for Bypass {}
+/// ```
 ///
 /// # Errors
 /// Every method fails with `KeyNotFound` for a key that is not there or not this provider's to use,
@@ -219,7 +225,12 @@ pub trait KeyProvider: Send + Sync {
     fn rewrap_data_key(&self, wrapped: &WrappedKeys, context: &EncryptionContext, to: &KeyName) -> Result<WrappedKeys>;
 }
 
-/// Administers master keys.
+/// Administers master keys. As with [`KeyProvider`] there are no default bodies:
+///
+/// ```compile_fail,E0046
+/// struct Bypass;
+/// impl keyward::KeyAdmin for Bypass {}
+/// ```
 ///
 /// # Errors
 /// As [`KeyProvider`], and `KeyExists`, `DuplicateKey` and `Unsupported`.

@@ -38,6 +38,10 @@ pub fn managed_key<P: KeyProvider + KeyAdmin + ?Sized>(provider: &P, suffix: &st
     let name = KeyName::managed(suffix)?;
     let mut found = provider.describe_key(KeyRef::Name(&name)).map(drop);
     let missing = |found: &Result<()>| found.as_ref().is_err_and(|error| error.kind() == ErrorKind::KeyNotFound);
+    // Who may not look at a key may still use it, and is told by the use.
+    if found.as_ref().is_err_and(|error| error.kind() == ErrorKind::PolicyDenied) {
+        return Ok(ManagedKey { name, made: None });
+    }
     if missing(&found) {
         match provider.create_key(&name, AlgorithmChoice::Auto) {
             Ok(made) => return Ok(ManagedKey { name, made: Some(made) }),
