@@ -53,9 +53,10 @@ pub(crate) fn chained(lines: &[String], heads: bool) -> Vec<String> {
 }
 
 /// The line of the first head that covers the line `at`, both counted from 1.
-fn covering_head(lines: &[String], at: usize) -> usize {
+fn covering_head(lines: &[String], at: usize, signed: bool) -> usize {
     let covers = |line: &String| {
-        line.contains("\"kind\":\"head\"") && between(line, "\"count\":", ",").parse::<usize>().unwrap() >= at
+        line.contains(if signed { "\"signature\"" } else { "\"kind\":\"head\"" })
+            && between(line, "\"count\":", ",").parse::<usize>().unwrap() >= at
     };
     lines.iter().position(covers).unwrap() + 1
 }
@@ -74,15 +75,19 @@ fn a_log_that_is_rewritten_from_a_line_on_is_found_by_the_next_head() {
     let (lines, forgery) = (place.lines(), Forgery::of(&place));
     let covered = lines.len() - 2;
     for at in 0..covered {
-        let head = covering_head(&lines, at + 1);
         let mut changed = lines.clone();
         changed[at] = changed[at].replacen("\"pid\":", "\"pid\":1", 1);
         for (what, heads) in [("chain", false), ("chain and heads", true)] {
+            let head = covering_head(&lines, at + 1, heads);
             let case = format!("line {}, {what}", at + 1);
             let found = forgery.finding(&chained(&changed, heads), &case);
             assert_eq!((found.diagnosis, found.line), (Diagnosis::Changed, head as u64), "{case}: {found:?}");
         }
         for (what, edit) in [("deleted", 0), ("doubled", 1), ("swapped", 2)] {
+            if edit == 1 && at + 1 == covered {
+                // The copy comes after what is covered.
+                continue;
+            }
             let mut edited = lines.clone();
             match edit {
                 0 => drop(edited.remove(at)),
