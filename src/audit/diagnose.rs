@@ -137,11 +137,13 @@ pub(super) fn diagnose(items: &[Item], at: usize, seq: u64, prev: Hash) -> Optio
         return verdict(item, Some(place.seq), Diagnosis::Changed, explanation);
     }
     let gap = seq..place.seq;
-    let lines =
-        if gap.end - gap.start == 1 { format!("entry {seq}") } else { format!("entries {seq} to {}", gap.end - 1) };
+    let (lines, later, nowhere) = match gap.end - gap.start {
+        1 => (format!("entry {seq}"), "comes later", "is nowhere"),
+        _ => (format!("entries {seq} to {}", gap.end - 1), "come later", "are nowhere"),
+    };
     if items[at..].iter().any(|item| item.place.is_some_and(|other| gap.contains(&other.seq))) {
-        let explanation = format!("{lines} should be before it and come later");
+        let explanation = format!("{lines} should be before it and {later}");
         return verdict(item, Some(place.seq), Diagnosis::Reordered, explanation);
     }
-    verdict(item, Some(place.seq), Diagnosis::Removed, format!("{lines} should be before it and are nowhere"))
+    verdict(item, Some(place.seq), Diagnosis::Removed, format!("{lines} should be before it and {nowhere}"))
 }
