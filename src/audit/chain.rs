@@ -16,13 +16,26 @@ pub(super) struct Chain {
     pub(super) wraps: BTreeMap<Id, u64>,
     /// When the log was last anchored, as far as its lines say.
     pub(super) anchored: Option<String>,
-    /// The lines since the last signed head, without those about the log itself.
+    /// The last line that is not about the log itself.
+    pub(super) last_other: u64,
+    /// The lines since the last signed head; 0 where all of them are about the log itself.
     pub(super) unsigned: u64,
     /// The same since the last head, signed or not.
     pub(super) since_head: u64,
 }
 
-/// What stands at the end of a file after its last good line: a writer was killed, or the power went.
+/// What stands at the end of a file after its last good line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// Nothing.
+    Clean,
+    /// A line of this length, which is whole and lacks its newline. It is not taken in yet.
+    NoNewline(u64),
+    /// Something else: a writer was killed, or the power went.
+    Torn(Torn),
+}
+
+/// Bytes at the end of a file that are no line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Torn {
     pub(super) length: u64,
@@ -53,7 +66,16 @@ impl Chain {
             Entry::Continued { log, wraps, anchored, .. } if line.seq > 1 => (*log, wraps.clone(), anchored.clone()),
             _ => return None,
         };
-        Some(Self { log, seq: line.seq, hash: line.hash, wraps, anchored, unsigned: 1, since_head: 1 })
+        Some(Self {
+            log,
+            seq: line.seq,
+            hash: line.hash,
+            wraps,
+            anchored,
+            last_other: line.seq,
+            unsigned: 1,
+            since_head: 1,
+        })
     }
 
     /// Takes in the next line, or says that it is not the next.
@@ -68,9 +90,11 @@ impl Chain {
                 for id in wraps {
                     *self.wraps.entry(*id).or_default() += 1;
                 }
+                self.last_other = line.seq;
             }
             Entry::Head { count, anchored, signature, .. } => {
-                self.since_head = self.seq.saturating_sub(*count);
+                // A head covers nothing of itself, and alone it is not worth another.
+                self.since_head = if self.last_other > *count { self.seq.saturating_sub(*count) } else { 0 };
                 if signature.is_some() {
                     self.unsigned = self.since_head;
                 } else {
@@ -85,21 +109,20 @@ impl Chain {
                 self.since_head -= 1;
                 self.anchored = Some(line.time.clone());
             }
-            _ => {}
+            _ => self.last_other = line.seq,
         }
         self.seq = line.seq;
         self.hash = line.hash;
         true
     }
 
-    /// Takes in whole lines that others wrote. Gives the bytes that are good, and what is torn after
-    /// them; none where the lines are not in order.
-    pub(super) fn catch_up(&mut self, bytes: &[u8]) -> Option<(usize, Option<Torn>)> {
+    /// Takes in what others wrote. Gives the bytes that are good, and what is after them; none where
+    /// the lines are not in order.
+    pub(super) fn catch_up(&mut self, bytes: &[u8]) -> Option<(usize, End)> {
         let mut good = 0;
         let mut at = 0;
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
             at += piece.len();
-            // What lacks its newline was not written whole, however good it looks.
             let Some(line) = piece.strip_suffix(b"\n").and_then(Line::parse) else { continue };
             let before = &bytes[good..at - piece.len()];
             if !(before.is_empty() || Torn::of(before).is_closed_by(&line)) || !self.follow(&line) {
@@ -107,13 +130,17 @@ impl Chain {
             }
             good = at;
         }
-        let torn = (good < bytes.len()).then(|| Torn::of(&bytes[good..]));
-        Some((good, torn))
+        let end = match &bytes[good..] {
+            [] => End::Clean,
+            whole if Line::parse(whole).is_some() => End::NoNewline(whole.len() as u64),
+            torn => End::Torn(Torn::of(torn)),
+        };
+        Some((good, end))
     }
 
     /// The chain at the end of `bytes`, the last of a file, or all of it where `whole`. `None`: these
     /// are not enough to tell, or where they are all, no log.
-    pub(super) fn of_tail(bytes: &[u8], whole: bool) -> Option<(Self, usize, Option<Torn>)> {
+    pub(super) fn of_tail(bytes: &[u8], whole: bool) -> Option<(Self, usize)> {
         // The first piece begins somewhere in a line.
         let skipped = if whole { 0 } else { bytes.iter().position(|byte| *byte == b'\n')? + 1 };
         let mut starts = Vec::new();
@@ -132,8 +159,16 @@ impl Chain {
             let Entry::Head { count, head, wraps, .. } = &line.entry else { return None };
             let (start, _) = starts.iter().find(|(_, line)| line.as_ref().is_some_and(|line| line.seq == count + 1))?;
             let (log, wraps) = (Id::from_bytes([0; 16]), wraps.clone());
-            let chain =
-                Self { log, seq: *count, hash: *head, wraps, anchored: anchored(line), unsigned: 0, since_head: 0 };
+            let chain = Self {
+                log,
+                seq: *count,
+                hash: *head,
+                wraps,
+                anchored: anchored(line),
+                last_other: 0,
+                unsigned: 0,
+                since_head: 0,
+            };
             Some((chain, *start))
         });
         let (mut chain, start) = match base {
@@ -144,7 +179,7 @@ impl Chain {
             }
             None => return None,
         };
-        let (good, torn) = chain.catch_up(&bytes[start..])?;
-        Some((chain, start + good, torn))
+        let (good, _) = chain.catch_up(&bytes[start..])?;
+        Some((chain, start + good))
     }
 }

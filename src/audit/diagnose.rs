@@ -2,7 +2,7 @@
 
 use super::files::Piece;
 use super::hash::Hash;
-use super::line::Line;
+use super::line::{Entry, Line};
 use super::walk::Position;
 
 /// What was done to a log.
@@ -56,14 +56,19 @@ struct Place {
     seq: u64,
     prev: Hash,
     hash: Hash,
+    /// Whether it tells of bytes before it that are no line.
+    is_mark: bool,
 }
 
 impl Item {
     pub(super) fn of(piece: &Piece) -> Self {
-        let line = if piece.whole { Line::parse(&piece.bytes) } else { None };
+        let line = Line::parse(&piece.bytes);
         Self {
             position: Position { file: piece.file, number: piece.number },
-            place: line.map(|Line { seq, prev, hash, .. }| Place { seq, prev, hash }),
+            place: line.map(|Line { seq, prev, hash, entry, .. }| {
+                let is_mark = matches!(entry, Entry::Torn { .. });
+                Place { seq, prev, hash, is_mark }
+            }),
         }
     }
 }
@@ -88,7 +93,10 @@ pub(super) fn diagnose(items: &[Item], at: usize, seq: u64, prev: Hash) -> Optio
     };
     let Some(place) = item.place else {
         // What follows it follows what is before it.
-        return if next.is_some_and(|next| next.seq == seq && next.prev == prev) {
+        let next = next.filter(|next| next.seq == seq && next.prev == prev);
+        return if next.is_some_and(|next| next.is_mark) {
+            verdict(item, None, Diagnosis::Changed, "it is not what the mark after it tells of".into())
+        } else if next.is_some() {
             verdict(item, None, Diagnosis::Inserted, "it is no line of the log".into())
         } else {
             verdict(item, Some(seq), Diagnosis::Changed, "its hash is not that of its bytes".into())
@@ -129,11 +137,13 @@ pub(super) fn diagnose(items: &[Item], at: usize, seq: u64, prev: Hash) -> Optio
         return verdict(item, Some(place.seq), Diagnosis::Changed, explanation);
     }
     let gap = seq..place.seq;
-    let lines =
-        if gap.end - gap.start == 1 { format!("entry {seq}") } else { format!("entries {seq} to {}", gap.end - 1) };
+    let (lines, later, nowhere) = match gap.end - gap.start {
+        1 => (format!("entry {seq}"), "comes later", "is nowhere"),
+        _ => (format!("entries {seq} to {}", gap.end - 1), "come later", "are nowhere"),
+    };
     if items[at..].iter().any(|item| item.place.is_some_and(|other| gap.contains(&other.seq))) {
-        let explanation = format!("{lines} should be before it and come later");
+        let explanation = format!("{lines} should be before it and {later}");
         return verdict(item, Some(place.seq), Diagnosis::Reordered, explanation);
     }
-    verdict(item, Some(place.seq), Diagnosis::Removed, format!("{lines} should be before it and are nowhere"))
+    verdict(item, Some(place.seq), Diagnosis::Removed, format!("{lines} should be before it and {nowhere}"))
 }

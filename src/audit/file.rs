@@ -1,6 +1,6 @@
 //! The current file of a log, which the processes of a host share under a lock.
 
-use super::chain::{Chain, Torn};
+use super::chain::{Chain, End};
 use super::files::{self, cannot};
 use super::hash::Id;
 use super::line::{self, Entry, FORMAT, Line};
@@ -105,21 +105,33 @@ impl LogFile {
 
     /// Takes in what others wrote, and closes what one of them left torn.
     fn close_torn(&mut self) -> Result<()> {
-        let Some(torn) = self.catch_up()? else { return Ok(()) };
-        let before: &[u8] = if torn.has_newline { b"" } else { b"\n" };
-        // Where nothing can be written, nothing changes.
-        self.len += torn.length + u64::from(torn.has_newline);
-        let written =
-            self.write(before, &[(line::now(), Entry::Torn { length: torn.length, sha256: torn.sha256 })], true);
-        if written.is_err() {
-            self.len -= torn.length + u64::from(torn.has_newline);
-        } else {
-            tracing::warn!(log = %self.path.display(), bytes = torn.length, "closed a torn end of the audit log");
+        match self.catch_up()? {
+            End::Clean => Ok(()),
+            End::NoNewline(length) => {
+                let ended = self.file.write_all_at(b"\n", self.len + length).and_then(|()| self.file.sync_data());
+                ended.map_err(|error| cannot("write", &self.path, error))?;
+                self.close_torn()
+            }
+            End::Torn(torn) => {
+                let (before, skipped): (&[u8], _) =
+                    if torn.has_newline { (b"", torn.length + 1) } else { (b"\n", torn.length) };
+                let good = self.len;
+                self.len += skipped;
+                let mark = Entry::Torn { length: torn.length, sha256: torn.sha256 };
+                let written = self.write(before, &[(line::now(), mark)], true);
+                match &written {
+                    Ok(()) => {
+                        tracing::warn!(log = %self.path.display(), bytes = torn.length, "closed a torn end of the audit log");
+                    }
+                    // It is still to be closed.
+                    Err(_) => self.len = good,
+                }
+                written
+            }
         }
-        written
     }
 
-    fn catch_up(&mut self) -> Result<Option<Torn>> {
+    fn catch_up(&mut self) -> Result<End> {
         let failed = |error| cannot("read", &self.path, error);
         let len = self.file.metadata().map_err(failed)?.len();
         if len < self.len {
@@ -128,10 +140,10 @@ impl LogFile {
         }
         let mut bytes = vec![0; usize::try_from(len - self.len).unwrap_or(usize::MAX)];
         self.file.read_exact_at(&mut bytes, self.len).map_err(failed)?;
-        let (good, torn) =
+        let (good, end) =
             self.chain.catch_up(&bytes).ok_or_else(|| out_of_order(&self.path, "does not go on as it should"))?;
         self.len += good as u64;
-        Ok(torn)
+        Ok(end)
     }
 
     /// Writes `before` and lines at the end of what was taken in, or nothing.
@@ -277,7 +289,7 @@ fn tail(file: &File, path: &Path) -> Result<Option<(Chain, u64)>> {
         let start = len.saturating_sub(wanted);
         let mut bytes = vec![0; usize::try_from(len - start).unwrap_or(usize::MAX)];
         file.read_exact_at(&mut bytes, start).map_err(failed)?;
-        if let Some((chain, good, _)) = Chain::of_tail(&bytes, start == 0) {
+        if let Some((chain, good)) = Chain::of_tail(&bytes, start == 0) {
             // The log's id is in the first line alone.
             let first = files::first_line(file).map_err(failed)?;
             let first = first.as_ref().and_then(Chain::of_first);

@@ -191,8 +191,15 @@ impl<'a> Pass<'a> {
                 Step::Held => {}
                 Step::Broken(position) => return self.diagnose(position).map(Some),
                 Step::Next(line) => {
+                    if self.hashes.is_empty() {
+                        self.first = line.seq;
+                    }
                     if let Some(verdict) = self.look_at(&line, &piece) {
                         return Ok(Some(verdict));
+                    }
+                    if self.first > 1 && self.hashes.len() == 1 && !self.verify.partial {
+                        self.hashes.clear();
+                        return self.diagnose(self.last).map(Some);
                     }
                 }
             }
@@ -210,12 +217,11 @@ impl<'a> Pass<'a> {
         let position = Position { file: piece.file, number: piece.number };
         let verdict =
             |diagnosis, explanation: String| Some(Verdict { position, seq: Some(line.seq), diagnosis, explanation });
-        if self.hashes.is_empty() {
-            self.first = line.seq;
-            if line.seq > 1 && !self.verify.partial {
-                let explanation = format!("entries 1 to {} are in older files, which are not here", line.seq - 1);
-                return verdict(Diagnosis::Removed, explanation);
+        if !piece.whole {
+            if piece.file + 1 < self.paths.len() {
+                return verdict(Diagnosis::Changed, "it lacks its newline".into());
             }
+            self.report.torn_end = true;
         }
         if piece.number == 1 {
             if let Some(number) = self.numbers.get(piece.file).filter(|number| **number != line.seq) {

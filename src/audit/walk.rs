@@ -37,8 +37,7 @@ pub(super) struct Walk {
 impl Walk {
     pub(super) fn take(&mut self, piece: &Piece) -> Step {
         let here = Position { file: piece.file, number: piece.number };
-        let line = if piece.whole { Line::parse(&piece.bytes) } else { None };
-        let Some(line) = line else {
+        let Some(line) = Line::parse(&piece.bytes) else {
             match &mut self.held {
                 Some((position, ..)) if position.file != here.file => return Step::Broken(*position),
                 Some((_, bytes, whole)) => {

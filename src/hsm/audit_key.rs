@@ -14,8 +14,8 @@ use sha2::{Digest, Sha256};
 use std::fmt;
 
 const LABEL: &str = "keyward-audit";
-/// What stands before the id of a log in the label of its anchor.
-const ANCHOR: &str = "keyward-audit:";
+/// What stands before the id of a log in the label of its anchor. With a blank, it is no key's name.
+const ANCHOR: &str = "keyward audit anchor ";
 const APPLICATION: &[u8] = b"keyward";
 const FIRST_LINE: &str = "keyward-audit-key 1";
 /// P-256 as `CKA_EC_PARAMS` has it: the DER encoding of 1.2.840.10045.3.1.7.

@@ -254,6 +254,7 @@ fn longest(one: AttributeType) -> usize {
     match one {
         AttributeType::Label | AttributeType::Id => LONGEST_NAME,
         AttributeType::Modulus | AttributeType::PublicExponent => 2048,
+        AttributeType::EcPoint | AttributeType::EcParams => 256,
         AttributeType::Value => 4096,
         AttributeType::Class | AttributeType::KeyType | AttributeType::ValueLen | AttributeType::ModulusBits => {
             size_of::<CK_ULONG>()

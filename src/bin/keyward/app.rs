@@ -3,6 +3,7 @@
 use crate::args::Global;
 use crate::config::{Config, Together};
 use crate::{output, pin};
+use keyward::audit::AuditOptions;
 use keyward::hsm::HsmProvider;
 use keyward::provider::{Failover, Member};
 use keyward::token::{Token, TokenOptions, TokenUri};
@@ -40,6 +41,28 @@ impl App {
             None => config.tokens.take().unwrap_or_else(|| config.token.take().into_iter().collect()),
         };
         Ok(Self { uris, config: Arc::new(config), file, of_file, quiet: global.quiet })
+    }
+
+    pub(crate) fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// How the configuration wants the audit log kept.
+    pub(crate) fn audit_options(&self, mut options: AuditOptions) -> AuditOptions {
+        let Some(audit) = &self.config.audit else { return options };
+        if let Some(lines) = audit.sign_every {
+            options = options.sign_every(lines.get());
+        }
+        if let Some(seconds) = audit.sign_after_seconds {
+            options = options.sign_after(Duration::from_secs(seconds));
+        }
+        if let Some(bytes) = audit.rotate_bytes {
+            options = options.rotate_at(bytes.get());
+        }
+        if let Some(seconds) = audit.anchor_after_seconds {
+            options = options.anchor_every(Duration::from_secs(seconds));
+        }
+        options
     }
 
     pub(crate) fn quiet(&self) -> bool {
@@ -141,7 +164,7 @@ impl App {
 
     /// Opens the token. The PIN comes from the URI, else from the environment, else from whoever
     /// sits at the terminal; it is tried once.
-    fn open(&self) -> Result<Token> {
+    pub(crate) fn open(&self) -> Result<Token> {
         self.open_one(&self.uri()?)
     }
 

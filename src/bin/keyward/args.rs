@@ -63,13 +63,16 @@ Configuration file (TOML), every line of it optional:
   tokens = [\"pkcs11:token=berlin?…\", \"pkcs11:token=paris?…\"]
   failover = \"siblings\"           # each has keys of its own; or \"replicas\", clones with the same keys
   require_siblings = 1            # so many at least must wrap what is encrypted
+  The audit log, at the end of the file:
+  [audit]
+  log = \"/var/log/keyward/audit.log\"
 
 Exit status:
   0  done
   1  failed: no such key, key or output exists, input or output trouble
   2  wrong usage
   3  refused by a policy
-  4  not an envelope, or not authentic, or of another encryption context
+  4  not an envelope, or not authentic, or of another encryption context; an audit log that was changed
   5  token or module unavailable
   6  PIN missing, wrong or locked";
 
@@ -134,6 +137,9 @@ pub(crate) enum Command {
     /// Check and try out policies: who may do what with which key; needs no token
     #[command(subcommand)]
     Policy(crate::policy::PolicyCommand),
+    /// The log of what was asked of keys: verify it, show it, sign it
+    #[command(subcommand)]
+    Audit(crate::audit::AuditCommand),
     Doctor(crate::doctor::Doctor),
     /// Print a completion script for a shell
     Completions(crate::manual::Completions),

@@ -30,6 +30,31 @@ pub(crate) struct Config {
     pub(crate) max_gcm_wraps: Option<u64>,
     /// The policies, a file or a directory; relative to the directory of this file.
     pub(crate) policy: Option<PathBuf>,
+    /// The audit log.
+    pub(crate) audit: Option<Audit>,
+}
+
+/// The table `[audit]`: where the log is and how it is kept.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Audit {
+    /// Its current file.
+    pub(crate) log: PathBuf,
+    /// Whether the token signs its heads.
+    #[serde(default = "yes")]
+    pub(crate) sign: bool,
+    /// After how many lines a head is signed.
+    pub(crate) sign_every: Option<NonZeroU64>,
+    /// After how long a head is signed.
+    pub(crate) sign_after_seconds: Option<u64>,
+    /// At what size a new file is begun.
+    pub(crate) rotate_bytes: Option<NonZeroU64>,
+    /// How often at most a head is anchored on the token.
+    pub(crate) anchor_after_seconds: Option<u64>,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// How several tokens serve together.

@@ -4,6 +4,7 @@
 
 mod app;
 mod args;
+mod audit;
 mod config;
 mod customer;
 mod data_key;
@@ -57,6 +58,7 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Reencrypt(args) => return args.run(&app),
         Command::DataKey(command) => command.run(&app)?,
         Command::Policy(command) => return command.run(&app),
+        Command::Audit(command) => return command.run(&app),
         Command::Doctor(args) => return args.run(&app),
         Command::Completions(args) => args.run()?,
         Command::Man(args) => args.run()?,

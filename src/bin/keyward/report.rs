@@ -8,6 +8,9 @@ use std::io;
 /// Wrong usage.
 const USAGE: u8 = 2;
 
+/// Not an envelope, or not authentic; nor is a log that is not as it was written.
+pub(crate) const NOT_AUTHENTIC: u8 = 4;
+
 /// Prints a failure and gives its exit status.
 pub(crate) fn failure(error: &anyhow::Error) -> u8 {
     let status = status(error);
@@ -28,7 +31,7 @@ pub(crate) fn status(error: &anyhow::Error) -> u8 {
     match own.kind() {
         ErrorKind::InvalidArgument => USAGE,
         ErrorKind::PolicyDenied => 3,
-        ErrorKind::NotAnEnvelope | ErrorKind::NotAuthentic | ErrorKind::ContextMismatch => 4,
+        ErrorKind::NotAnEnvelope | ErrorKind::NotAuthentic | ErrorKind::ContextMismatch => NOT_AUTHENTIC,
         ErrorKind::ModuleUnavailable | ErrorKind::TokenNotFound | ErrorKind::TokenUnavailable | ErrorKind::Timeout => 5,
         ErrorKind::PinRequired | ErrorKind::PinIncorrect | ErrorKind::PinLocked => 6,
         _ => 1,

@@ -1,0 +1,174 @@
+//! The same by somebody who repairs every hash that follows, which needs no key: the signed heads and
+//! the anchor find it.
+
+use crate::{Forgery, Place, anchored_log};
+use keyward::audit::{Diagnosis, Verify};
+use sha2::{Digest, Sha256};
+use std::fs;
+
+/// The line with the hash that its bytes have.
+pub(crate) fn rehashed(line: &str) -> String {
+    let body = &line[..line.rfind(",\"hash\":").unwrap()];
+    let digest = Sha256::new().chain_update(b"keyward.audit.v1\0").chain_update(body).finalize();
+    let hash: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("{body},\"hash\":\"{hash}\"}}")
+}
+
+/// What stands between two texts in a line.
+fn between<'a>(line: &'a str, before: &str, after: &str) -> &'a str {
+    let (_, rest) = line.split_once(before).unwrap();
+    rest.split_once(after).unwrap().0
+}
+
+fn hash_of(line: &str) -> String {
+    between(line, ",\"hash\":\"", "\"").to_owned()
+}
+
+/// A chain of these lines, numbered anew. With `heads`, what heads say fits too, all but their signatures.
+pub(crate) fn chained(lines: &[String], heads: bool) -> Vec<String> {
+    let mut hashes: Vec<String> = Vec::new();
+    let mut prev = "0".repeat(64);
+    let mut forged = Vec::new();
+    for (seq, line) in (1..).zip(lines) {
+        let mut line =
+            line.replacen(&format!("{{\"seq\":{}", between(line, "\"seq\":", ",")), &format!("{{\"seq\":{seq}"), 1);
+        line = line
+            .replace(&format!("\"prev\":\"{}\"", between(&line, "\"prev\":\"", "\"")), &format!("\"prev\":\"{prev}\""));
+        if heads && line.contains("\"kind\":\"head\"") {
+            let count: usize = between(&line, "\"count\":", ",").parse().unwrap();
+            let count = count.min(hashes.len());
+            let old = format!(
+                "\"count\":{},\"head\":\"{}\"",
+                between(&line, "\"count\":", ","),
+                between(&line, "\"head\":\"", "\"")
+            );
+            line = line.replace(&old, &format!("\"count\":{count},\"head\":\"{}\"", hashes[count - 1]));
+        }
+        let line = rehashed(&line);
+        prev = hash_of(&line);
+        hashes.push(prev.clone());
+        forged.push(line);
+    }
+    forged
+}
+
+/// The line of the first head that covers the line `at`, both counted from 1.
+fn covering_head(lines: &[String], at: usize, signed: bool) -> usize {
+    let covers = |line: &String| {
+        line.contains(if signed { "\"signature\"" } else { "\"kind\":\"head\"" })
+            && between(line, "\"count\":", ",").parse::<usize>().unwrap() >= at
+    };
+    lines.iter().position(covers).unwrap() + 1
+}
+
+#[test]
+fn repairing_nothing_changes_nothing() {
+    let place = anchored_log();
+    let lines = place.lines();
+    assert_eq!(chained(&lines, false), lines);
+    assert_eq!(chained(&lines, true), lines);
+}
+
+#[test]
+fn a_log_that_is_rewritten_from_a_line_on_is_found_by_the_next_head() {
+    let place = anchored_log();
+    let (lines, forgery) = (place.lines(), Forgery::of(&place));
+    let covered = lines.len() - 2;
+    for at in 0..covered {
+        let mut changed = lines.clone();
+        changed[at] = changed[at].replacen("\"pid\":", "\"pid\":1", 1);
+        for (what, heads) in [("chain", false), ("chain and heads", true)] {
+            let head = covering_head(&lines, at + 1, heads);
+            let case = format!("line {}, {what}", at + 1);
+            let found = forgery.finding(&chained(&changed, heads), &case);
+            assert_eq!((found.diagnosis, found.line), (Diagnosis::Changed, head as u64), "{case}: {found:?}");
+        }
+        for (what, edit) in [("deleted", 0), ("doubled", 1), ("swapped", 2)] {
+            if edit == 1 && at + 1 == covered {
+                // The copy comes after what is covered.
+                continue;
+            }
+            let mut edited = lines.clone();
+            match edit {
+                0 => drop(edited.remove(at)),
+                1 => edited.insert(at, lines[at].clone()),
+                _ => edited.swap(at, at + 1),
+            }
+            for heads in [false, true] {
+                let case = format!("line {} {what}, {heads}", at + 1);
+                forgery.finding(&chained(&edited, heads), &case);
+            }
+        }
+    }
+}
+
+#[test]
+fn without_its_heads_a_log_is_unsigned_or_not_what_the_token_has_seen() {
+    let place = anchored_log();
+    let own: Vec<_> = place.lines().into_iter().filter(|line| !line.contains("\"kind\":\"head\"")).collect();
+    let forged = chained(&own, false);
+    let forgery = Forgery::of(&place);
+    let found = forgery.finding(&forged, "with the anchor");
+    assert_eq!(found.diagnosis, Diagnosis::Cut);
+    place.anchors.clear();
+    let found = forgery.finding(&forged, "without the anchor");
+    assert_eq!(found.diagnosis, Diagnosis::Unsigned, "{found:?}");
+}
+
+#[test]
+fn a_head_signed_by_another_key_counts_for_nothing() {
+    let mut place = anchored_log();
+    place.signer = std::sync::Arc::new(crate::FakeSigner::new(2));
+    let report = place.verify();
+    assert_eq!(report.finding.unwrap().diagnosis, Diagnosis::Unsigned);
+    assert!((report.heads, report.heads_not_verified > 2, report.anchors_not_signed) == (0, true, 1));
+}
+
+#[test]
+fn without_a_key_the_report_says_that_signatures_are_not_verified() {
+    let place = anchored_log();
+    let mut lines = place.lines();
+    lines[2] = lines[2].replacen("\"pid\":", "\"pid\":1", 1);
+    fs::write(place.path(), crate::text(&chained(&lines, true))).unwrap();
+    let report = Verify::new(place.path()).run().unwrap();
+    // It cannot know better, and does not say that it does.
+    assert_eq!(report.finding, None);
+    assert!((report.heads, report.signed_to, report.heads_not_verified > 2) == (0, None, true));
+    assert_eq!(place.verify().finding.unwrap().diagnosis, Diagnosis::Changed);
+}
+
+#[test]
+fn the_counts_of_wraps_cannot_be_rewritten() {
+    let place = anchored_log();
+    let (lines, forgery) = (place.lines(), Forgery::of(&place));
+    let kek = "07".repeat(16);
+    for at in 0..lines.len() - 2 {
+        let changed = match lines[at].contains("\"kind\":\"head\"") {
+            true => {
+                let count = between(&lines[at], &format!("\"{kek}\":"), "}");
+                lines[at].replace(&format!("\"{kek}\":{count}"), &format!("\"{kek}\":1"))
+            }
+            false => lines[at].replace(&format!(",\"wraps\":[\"{kek}\"]"), ""),
+        };
+        if changed != lines[at] {
+            let mut forged = lines.clone();
+            forged[at] = changed;
+            let found = forgery.finding(&chained(&forged, true), &format!("line {}", at + 1));
+            assert_eq!(found.diagnosis, Diagnosis::Changed);
+        }
+    }
+}
+
+#[test]
+fn another_log_under_the_same_key_is_not_taken_for_this_one() {
+    let place = anchored_log();
+    let other =
+        Place { directory: tempfile::tempdir().unwrap(), signer: place.signer.clone(), anchors: place.anchors.clone() };
+    let log = other.open(other.signed(crate::never()));
+    crate::operate(&log);
+    log.close().unwrap();
+    let report = other.ok();
+    // What a whole log was replaced by shows as an anchor of a log that is not there.
+    assert_eq!(report.other_anchors.len(), 1);
+    assert_eq!(report.other_anchors[0].log, place.ok().log.unwrap());
+}
