@@ -3,6 +3,7 @@
 
 mod bench;
 mod keys;
+mod policy;
 mod refusals;
 mod round_trips;
 mod several;

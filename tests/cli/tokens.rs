@@ -257,8 +257,9 @@ fn configuration_files() {
     bench.refuses(
         "--config conf key list",
         2,
-        &["keyward: error: configuration file 'conf', line 1: unknown field `tokn`, expected one of `token`, `keys`, \
-         `max_sessions`, `session_timeout_seconds`, `max_gcm_wraps`, `policy`"],
+        &["keyward: error: configuration file 'conf', line 1: unknown field `tokn`, expected one of `token`, `tokens`, \
+         `failover`, `require_siblings`, `keys`, `max_sessions`, `session_timeout_seconds`, `call_timeout_seconds`, \
+         `max_gcm_wraps`, `policy`"],
     );
     bench.refuses(
         "--config none key list",
