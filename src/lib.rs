@@ -13,6 +13,7 @@
 //!   ranges. [`envelope::Rewrap`] moves them to new keys without touching their bodies.
 //! - [`key::PublicKeyProvider`] wraps with an RSA public key on hosts without a token;
 //!   [`key::CustomerKey`] encrypts under a key that the caller keeps.
+//! - [`policy::Policies`] says who may do what with which key, with the feature `governed`.
 //! - [`provider::Failover`] keeps working while one of several tokens is down.
 //!
 //! ```no_run

@@ -19,6 +19,7 @@ fn main() -> Result<()> {
     texts(&corpus.join("token_uri"), &TOKEN_URIS)?;
     texts(&corpus.join("config"), &CONFIGS)?;
     texts(&corpus.join("names"), &NAMES)?;
+    texts(&corpus.join("policy"), &POLICIES)?;
     let context = EncryptionContext::from_pairs([("tenant", "acme"), ("empty", "")])?;
     write(&corpus.join("names"), "context", &context.to_bytes())
 }
@@ -97,6 +98,20 @@ const NAMES: [(&str, &str); 6] = [
     ("algorithm", "rsa-oaep-sha1"),
     ("pairs", "tenant=acme\nobject=7\n"),
     ("public-key", PUBLIC_KEY),
+];
+
+const POLICIES: [(&str, &str); 7] = [
+    ("service", include_str!("../../docs/policies/service.cedar")),
+    ("duties", include_str!("../../docs/policies/duties.cedar")),
+    ("tenants", include_str!("../../docs/policies/tenants.cedar")),
+    ("break-glass", include_str!("../../docs/policies/break-glass.cedar")),
+    ("auditor", include_str!("../../docs/policies/auditor.cedar")),
+    (
+        "attributes",
+        "permit(principal, action == Keyward::Action::\"Unwrap\", resource) when {\n  resource.version + 1 > 2 && \
+         resource.name like \"a*\" || !resource.managed && [\"active\"].contains(resource.state)\n};\n",
+    ),
+    ("refused", "@id(\"a;b\") // c;\nforbid(principal is Keyward::User, action, resource) unless { resource has state };"),
 ];
 
 /// Of a key that was made for this and used for nothing.

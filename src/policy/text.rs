@@ -118,7 +118,7 @@ mod tests {
         assert_eq!(texts, ["@id(\"a;\\\"b\") permit(x);", "forbid(y) // ;\r when { has };"]);
         assert_eq!(found[0].has, None);
         assert_eq!(found[1].has, text.find("has"));
-        assert_eq!(place(text, found[1].offset), (2, 28));
+        assert_eq!(place(text, found[1].offset), (2, 25));
     }
 
     #[test]

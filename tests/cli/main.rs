@@ -5,6 +5,7 @@ mod audit;
 mod bench;
 mod keys;
 mod life;
+mod policy;
 mod refusals;
 mod round_trips;
 mod several;

@@ -98,7 +98,7 @@ struct Described {
     /// The key's state [default: active]
     #[arg(long, value_enum, hide_default_value = true)]
     state: Option<State>,
-    /// The key's algorithm [default: aes-gcm, or the token's choice for CreateKey]
+    /// aes-gcm, aes-kw, rsa-oaep or rsa-oaep-sha1 [default: aes-gcm; for CreateKey the token's choice]
     #[arg(long)]
     algorithm: Option<WrappingAlgorithm>,
     /// Where the key comes from [default: generated]
