@@ -2,6 +2,8 @@
 #![cfg(unix)]
 
 mod bench;
+mod doctor;
+mod interrupted;
 mod keys;
 mod life;
 mod refusals;
