@@ -6,7 +6,7 @@ use super::object::{KeyClass, MasterKey, attributes_of, parse_label};
 use super::record::Record;
 use super::template;
 use crate::error::{Error, ErrorKind, Result};
-use crate::key::{KekId, KeyDescription, KeyName, KeyRef, KeyState, KeyVersion, PublicKey};
+use crate::key::{KekId, KeyDescription, KeyName, KeyRef, KeyState, KeyVersion, Provenance, PublicKey};
 use crate::token::{Attribute, AttributeType, ObjectHandle, Session};
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -232,6 +232,17 @@ fn handles(session: &Session<'_>) -> Result<Vec<(ObjectHandle, KeyClass)>> {
 
 /// The master key behind a handle; none where it is gone or no key of ours.
 pub(super) fn read(session: &Session<'_>, handle: ObjectHandle, class: KeyClass) -> Result<Option<MasterKey>> {
+    let key = read_once(session, handle, class)?;
+    // Key and record are two looks, and what others do falls in between. A key that gave way to another is
+    // destroyed before its record; it would pass for a key of another tool, which has none. And one that was
+    // just enabled and finished would pass for disabled.
+    let doubtful = |key: &MasterKey| {
+        key.description.provenance == Provenance::Foreign || key.description.state == KeyState::Disabled
+    };
+    if key.as_ref().is_some_and(doubtful) { read_once(session, handle, class) } else { Ok(key) }
+}
+
+fn read_once(session: &Session<'_>, handle: ObjectHandle, class: KeyClass) -> Result<Option<MasterKey>> {
     let Some(shown) = session.attributes(handle, &attributes_of(class))? else { return Ok(None) };
     let Some((name, version)) = shown.bytes(Attribute::Label).and_then(parse_label) else { return Ok(None) };
     let Some(kek_id) = shown.bytes(Attribute::Id).and_then(KekId::from_cka_id) else { return Ok(None) };

@@ -185,13 +185,24 @@ fn search(session: &Session<'_>, label: Option<&str>) -> Result<Vec<ObjectHandle
 }
 
 fn scan(session: &Session<'_>, label: &str) -> Result<Vec<(ObjectHandle, Record)>> {
-    let found = search(session, Some(label))?;
-    let mut records = Vec::with_capacity(found.len());
-    for handle in found {
-        let Some(shown) = session.attributes(handle, &[AttributeType::Value])? else { continue };
-        match shown.bytes(Attribute::Value).and_then(Record::parse) {
-            Some(record) => records.push((handle, record)),
-            None => tracing::warn!(label, "a record on the token cannot be read; it is passed over"),
+    // A record that is gone before it was read was just replaced by another, which the search that found
+    // the first did not see: without it the key would look as if it had no record at all.
+    const ATTEMPTS: u32 = 10;
+    let mut records = Vec::new();
+    for _ in 0..ATTEMPTS {
+        records.clear();
+        let mut gone = false;
+        for handle in search(session, Some(label))? {
+            match session.attributes(handle, &[AttributeType::Value])? {
+                None => gone = true,
+                Some(shown) => match shown.bytes(Attribute::Value).and_then(Record::parse) {
+                    Some(record) => records.push((handle, record)),
+                    None => tracing::warn!(label, "a record on the token cannot be read; it is passed over"),
+                },
+            }
+        }
+        if !gone {
+            break;
         }
     }
     Ok(records)

@@ -162,7 +162,7 @@ impl KeyAdmin for MemoryProvider {
 
     fn rotate_key(&self, name: &KeyName, made_before: Option<SystemTime>) -> Result<KeyDescription> {
         let mut keys = self.keys();
-        let newest = keys.values().map(|master| &master.description).filter(|key| key.name == *name).next_back();
+        let newest = keys.values().map(|master| &master.description).rfind(|key| key.name == *name);
         let newest = newest.ok_or_else(|| Error::key_not_found(KeyRef::Name(name)))?;
         if made_before.is_some_and(|time| newest.created.is_some_and(|created| created >= time)) {
             return Err(Error::not_due(newest));

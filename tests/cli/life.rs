@@ -3,6 +3,7 @@
 use crate::bench::{Bench, Done, PIN};
 use serde_json::Value;
 use std::fs;
+use std::io::Write;
 use std::process::Stdio;
 
 pub(crate) fn json(text: &str) -> Value {
@@ -128,6 +129,33 @@ fn due_long_ago(text: &str) -> String {
             _ => format!("{line}\n"),
         })
         .collect()
+}
+
+/// Runs a command line at a terminal of its own, and types a line.
+fn at_a_terminal(bench: &Bench, line: &str, typed: &str) -> (bool, String) {
+    let mut command = bench.command("script");
+    command.args(["-qec", &format!("{} {line}", crate::bench::KEYWARD), "/dev/null"]).env("KEYWARD_TOKEN", &bench.uri);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("script, of util-linux");
+    child.stdin.take().unwrap().write_all(format!("{typed}\n").as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    (output.status.success(), String::from_utf8(output.stdout).unwrap())
+}
+
+#[test]
+fn the_name_is_asked_for_again() {
+    let bench = Bench::new();
+    bench.ok("key create k");
+    for typed in ["", "k", "k:2", "yes"] {
+        let (done, told) = at_a_terminal(&bench, "key destroy k:1", typed);
+        assert!(!done && told.contains(&format!("nothing is destroyed: '{typed}' is not 'k:1'")), "{told}");
+    }
+    assert_eq!(states(&bench), pairs(&[("k:1", "active")]));
+    let (done, told) = at_a_terminal(&bench, "key destroy k:1 --after 7d", "k:1");
+    assert!(done && told.contains("Type k:1 to destroy it: "), "{told}");
+    assert_eq!(states(&bench), pairs(&[("k:1", "disabled")]));
+    let (done, told) = at_a_terminal(&bench, "key destroy k:1", "k:1");
+    assert!(done && told.contains("files that 'k:1' alone protects can never be read again"), "{told}");
+    assert_eq!(states(&bench), []);
 }
 
 #[test]

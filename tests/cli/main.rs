@@ -3,6 +3,8 @@
 
 mod audit;
 mod bench;
+mod doctor;
+mod interrupted;
 mod keys;
 mod life;
 mod policy;

@@ -118,6 +118,77 @@ fn the_doctor_looks_at_all() {
 }
 
 #[test]
+fn a_key_that_a_sibling_lacks() {
+    let two = Two::new("siblings");
+    two.run("key create k").ok();
+    two.0.ok("key create lonely");
+    let found = two.run("doctor --json");
+    assert_eq!(found.status, 1);
+    let found: Value = serde_json::from_slice(&found.stdout).unwrap();
+    let bad: Vec<_> = found["host"].as_array().unwrap().iter().filter(|check| check["status"] == "failure").collect();
+    assert_eq!(bad.len(), 1, "{bad:?}");
+    assert_eq!(bad[0]["name"], "siblings");
+    assert_eq!(bad[0]["text"], "key 'lonely' is missing on pkcs11:token=paris, so nothing is protected with it");
+    assert_eq!(bad[0]["remedy"], "`keyward key create lonely` makes it where it is missing");
+    two.run("key create lonely").ok();
+    assert_eq!(two.run("doctor").status, 0);
+}
+
+#[test]
+fn a_managed_key_is_made_and_completed_on_siblings() {
+    let two = Two::new("siblings");
+    two.0.write("plain", "hello");
+    // One token alone has made it before.
+    two.0.ok("encrypt plain -o alone");
+    assert!(two.run("encrypt plain -o sealed").stderr.contains("made the managed default key"));
+    assert_eq!(two.run("encrypt plain -o again").stderr, "");
+    let entries = two.json("inspect --json sealed")["entries"].as_array().unwrap().len();
+    assert_eq!(entries, 2);
+    two.configure(["bench", "gone"], "siblings");
+    assert_eq!(two.run("decrypt alone").ok(), "hello");
+    assert_eq!(two.run("decrypt sealed").ok(), "hello");
+}
+
+#[test]
+fn destructions_are_scheduled_and_done_on_all_siblings_or_on_none() {
+    let two = Two::new("siblings");
+    two.0.write("plain", "hello");
+    two.run("key create k").ok();
+    two.run("encrypt --key k plain -o sealed").ok();
+    two.run("key rotate k --if-older-than 1d").ok();
+    // Either token's version is found in the file.
+    for lacks in ["bench", "paris"] {
+        let other = two.0.uri.replace("token=bench", &format!("token={lacks}"));
+        let refused = two.0.run(&format!("--token {other} key destroy k:1 --yes --used-in sealed"));
+        assert_eq!(refused.status, 1, "{}", refused.stderr);
+    }
+    let refused = two.run("key destroy k:1 --yes --used-in sealed");
+    assert!(refused.stderr.starts_with("keyward: error: nothing is destroyed: 1 file is under 'k:1': sealed\n"));
+    two.run("key destroy k:1 --yes --after 1s").ok();
+    let dates: Vec<_> =
+        two.json("key list --json").as_array().unwrap().iter().map(|key| key["destroy_after"].clone()).collect();
+    assert!(dates.len() == 2 && dates.iter().all(Value::is_string), "{dates:?}");
+    // One of them was enabled again.
+    two.0.ok("key enable k:1");
+    // Until it is time.
+    let expire = || loop {
+        let expired = two.run("key expire");
+        if !expired.text().starts_with("nothing is due; next is k:1 ") {
+            return expired;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    };
+    let expired = expire();
+    assert_eq!(expired.status, 1);
+    assert!(expired.stderr.contains("is active"), "{}", expired.stderr);
+    assert_eq!(two.json("key list --json").as_array().unwrap().len(), 2);
+    two.0.ok("key destroy k:1 --yes --after 1s");
+    let expired = expire().ok();
+    assert!(expired.starts_with("destroyed k:1 ") && expired.lines().count() == 1, "{expired}");
+    assert_eq!(two.json("key list --json"), Value::Array(Vec::new()));
+}
+
+#[test]
 fn a_configuration_that_makes_no_sense() {
     let two = Two::new("siblings");
     let uri = &two.0.uri;

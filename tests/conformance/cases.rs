@@ -8,6 +8,7 @@ use keyward::{
     AlgorithmChoice, DataKey, DataKeyLength, Decryptor, EncryptionContext, Encryptor, ErrorKind, KekId, KeyAdmin,
     KeyName, KeyProvider, KeyRef, KeyVersion, WrappedKey, WrappingAlgorithm,
 };
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// What a case is about, and so how often it is run.
 #[derive(Clone, Copy, PartialEq)]
@@ -27,7 +28,7 @@ use About::{Aes, Any, Login, Rsa};
 
 type Case = fn(&Bench, WrappingAlgorithm);
 
-pub(crate) const CASES: [(&str, About, Case); 19] = [
+pub(crate) const CASES: [(&str, About, Case); 21] = [
     ("data keys come back", Any, data_keys_come_back),
     ("the wrapped form is the format's", Any, the_wrapped_form_is_the_formats),
     ("another context is refused", Any, another_context_is_refused),
@@ -36,6 +37,8 @@ pub(crate) const CASES: [(&str, About, Case); 19] = [
     ("a rotated key recovers and does not protect", Any, a_rotated_key_recovers_and_does_not_protect),
     ("a disabled key does nothing until it is enabled", Any, a_disabled_key_does_nothing_until_it_is_enabled),
     ("a destroyed key is gone", Any, a_destroyed_key_is_gone),
+    ("a scheduled destruction waits, and can be cancelled", Any, a_scheduled_destruction_waits),
+    ("a rotation is made when it is due", Any, a_rotation_is_made_when_it_is_due),
     ("a key is made once", Any, a_key_is_made_once),
     ("a listing says what a description says", Any, a_listing_says_what_a_description_says),
     ("a rewrapped data key is the same", Any, a_rewrapped_data_key_is_the_same),
@@ -217,6 +220,42 @@ fn a_destroyed_key_is_gone(bench: &Bench, algorithm: WrappingAlgorithm) {
     }
 }
 
+fn a_scheduled_destruction_waits(bench: &Bench, algorithm: WrappingAlgorithm) {
+    let (hsm, key) = bench.key(algorithm);
+    let (data_key, wrapped) = hsm.generate_data_key(&key, &there(), DataKeyLength::Bytes32).unwrap();
+    let date = UNIX_EPOCH + Duration::from_secs(4_000_000_000);
+    let schedule = || hsm.schedule_destruction(&key, KeyVersion::FIRST, date);
+    if !bench.records {
+        assert_kind(schedule(), ErrorKind::Unsupported);
+        return assert_works(&hsm, &key);
+    }
+    let scheduled = schedule().unwrap();
+    assert_eq!((scheduled.state, scheduled.destroy_after), (KeyState::Disabled, Some(date)));
+    assert_kind(hsm.unwrap_data_key(&wrapped, &there()), ErrorKind::KeyState);
+    let early = date - Duration::from_secs(1);
+    assert_kind(hsm.expire_key(&key, KeyVersion::FIRST, early), ErrorKind::KeyState);
+    // Cancelled, it is as it was.
+    let enabled = hsm.enable_key(&key, KeyVersion::FIRST).unwrap();
+    assert_eq!((enabled.state, enabled.destroy_after), (KeyState::Active, None));
+    assert_kind(hsm.expire_key(&key, KeyVersion::FIRST, date), ErrorKind::KeyState);
+    assert_eq!(hsm.unwrap_data_key(&wrapped, &there()).unwrap().expose_secret(), data_key.expose_secret());
+    // Any host sees the date and may act on it.
+    schedule().unwrap();
+    let elsewhere = bench.provider(&[&key]);
+    elsewhere.expire_key(&key, KeyVersion::FIRST, date).unwrap();
+    assert_kind(elsewhere.unwrap_data_key(&wrapped, &there()), ErrorKind::KeyNotFound);
+}
+
+fn a_rotation_is_made_when_it_is_due(bench: &Bench, algorithm: WrappingAlgorithm) {
+    let (hsm, key) = bench.key(algorithm);
+    let not_due = if bench.records { ErrorKind::KeyExists } else { ErrorKind::Unsupported };
+    assert_kind(hsm.rotate_key(&key, Some(UNIX_EPOCH)), not_due);
+    if bench.records {
+        let far = SystemTime::now() + Duration::from_secs(60);
+        assert_eq!(hsm.rotate_key(&key, Some(far)).unwrap().version.get(), 2);
+    }
+}
+
 fn a_key_is_made_once(bench: &Bench, algorithm: WrappingAlgorithm) {
     let (hsm, key) = bench.key(algorithm);
     assert_kind(hsm.create_key(&key, AlgorithmChoice::Exactly(algorithm)), ErrorKind::KeyExists);
@@ -290,7 +329,7 @@ fn keys_are_there_after_a_new_login(bench: &Bench, algorithm: WrappingAlgorithm)
 
 fn calls_with_a_deadline_do_the_same(bench: &Bench, algorithm: WrappingAlgorithm) {
     let (_, key) = bench.key(algorithm);
-    let token = bench.open(TokenOptions::default().call_timeout(std::time::Duration::from_secs(60)));
+    let token = bench.open(TokenOptions::default().call_timeout(Duration::from_secs(60)));
     let hsm = HsmProvider::new(token).only([key.clone()]);
     assert_works(&hsm, &key);
     hsm.rotate_key(&key, None).unwrap();

@@ -23,7 +23,7 @@ pub(crate) struct Bench {
     /// Whether the token itself refuses what the state of a key forbids.
     pub(crate) enforces: bool,
     /// Whether it keeps records beside keys.
-    records: bool,
+    pub(crate) records: bool,
 }
 
 impl Bench {

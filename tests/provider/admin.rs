@@ -224,7 +224,7 @@ fn leftovers(usage: &[Attribute]) {
     raw::generate(&session, "a:1", &[0; 16], usage);
     let kek_id = "0".repeat(32);
     let record = format!("keyward-key-record 1\nkek-id {kek_id}\nalgorithm aes-gcm\nprovenance generated\ncreated 1\n");
-    raw::record(&session, "a:1", &record);
+    records::write(&session, "a:1", &record);
     // Nobody uses it, so that nothing is lost with it.
     let listed = hsm.list_keys().unwrap();
     assert_eq!((listed.len(), listed[0].state), (1, KeyState::Pending));

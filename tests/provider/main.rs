@@ -5,6 +5,7 @@ mod adopt;
 mod leftovers;
 mod pool;
 mod raw;
+mod records;
 mod round_trip;
 mod schedule;
 mod trust;

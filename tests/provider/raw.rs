@@ -61,17 +61,3 @@ pub(crate) fn find(session: &Session, label: &str) -> Vec<ObjectHandle> {
     found.dedup();
     found
 }
-
-/// A record, as Keyward would write it beside the key of this label.
-pub(crate) fn record(session: &Session, label: &str, text: &str) {
-    session
-        .create_object(&[
-            Attribute::Class(ObjectClass::DATA),
-            Attribute::Token(true),
-            Attribute::Private(true),
-            Attribute::Application(b"keyward".to_vec()),
-            Attribute::Label(label.as_bytes().to_vec()),
-            Attribute::Value(text.as_bytes().to_vec()),
-        ])
-        .unwrap();
-}

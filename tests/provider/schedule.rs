@@ -26,7 +26,7 @@ fn rewrite(token: &SoftToken, key: &KeyName, beside: bool, change: impl Fn(&str)
     let before = session.find_objects(&template).unwrap();
     let value = session.get_attributes(before[0], &[AttributeType::Value]).unwrap().remove(0);
     let Attribute::Value(value) = value else { panic!("{value:?}") };
-    raw::record(&session, &label, &change(&String::from_utf8(value).unwrap()));
+    records::write(&session, &label, &change(&String::from_utf8(value).unwrap()));
     for old in before.into_iter().filter(|_| !beside) {
         session.destroy_object(old).unwrap();
     }
