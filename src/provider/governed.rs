@@ -137,6 +137,23 @@ impl<P> Governed<P> {
     }
 }
 
+impl<P: KeyProvider> Governed<P> {
+    /// Decides about something that is asked of a key past [`KeyProvider`] and [`KeyAdmin`](crate::KeyAdmin), and
+    /// records it: for tools that do more than these two. It may be done when this returns `Ok`, and not otherwise.
+    ///
+    /// # Errors
+    /// As for every operation.
+    pub fn admit(&self, operation: Operation, key: &KeyName) -> Result<()> {
+        let asked = Asked::of(operation);
+        let decided = || match self.decide(asked, Resource::Named(key))? {
+            true => Ok(()),
+            false => self.decide(asked, Resource::Key(&self.inner.describe_key(KeyRef::Name(key))?)).map(drop),
+        };
+        decided().map_err(|error| self.refused(asked, [key.into()], error))?;
+        self.recorded(asked, vec![key.into()], &[], || Ok(()), |()| Vec::new())
+    }
+}
+
 /// The key that something is to be protected with: what is known of it before.
 struct Target {
     /// Its current version, and those of siblings on other tokens; none where nobody needs to know.

@@ -2,7 +2,7 @@
 
 use crate::args::Global;
 use crate::config::{Config, Together};
-use crate::{output, pin};
+use crate::{governed, output, pin};
 use keyward::audit::AuditOptions;
 use keyward::hsm::HsmProvider;
 use keyward::provider::{Failover, Member};
@@ -144,7 +144,9 @@ impl App {
             if asserts_origin { provider.danger_assert_origin() } else { provider }
         };
         let Some(together) = self.together() else {
-            return Ok(Box::new(dress(self.open()?, &self.config)));
+            let token = self.open()?;
+            let provider = Box::new(dress(token.clone(), &self.config));
+            return governed::govern(self, provider, || Ok(token));
         };
         let dress = Arc::new(dress);
         let members = self.uris()?.into_iter().map(|uri| {
@@ -156,10 +158,17 @@ impl App {
             })
         });
         let required = self.config.require_siblings.map_or(1, NonZeroUsize::get);
-        Ok(match together {
+        let provider: Provider = match together {
             Together::Replicas => Box::new(Failover::replicas(members)?),
             Together::Siblings => Box::new(Failover::siblings(members)?.require_siblings(required)),
-        })
+        };
+        governed::govern(self, provider, || self.first_token())
+    }
+
+    /// The first of several tokens: its key signs the audit log.
+    fn first_token(&self) -> Result<Token> {
+        let uris = self.uris()?;
+        Token::open_with(&uris[0], options(&self.config, pin::from_environment()))
     }
 
     /// Opens the token. The PIN comes from the URI, else from the environment, else from whoever

@@ -2,7 +2,7 @@
 
 use keyward::{Error, ErrorKind, KeyName};
 use serde::Deserialize;
-use std::num::{NonZeroU64, NonZeroUsize};
+use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::path::{Path, PathBuf};
 
 /// What a configuration file may say. A misspelt line is an error, not a line without effect.
@@ -51,6 +51,8 @@ pub(crate) struct Audit {
     pub(crate) rotate_bytes: Option<NonZeroU64>,
     /// How often at most a head is anchored on the token.
     pub(crate) anchor_after_seconds: Option<u64>,
+    /// How many hosts wrap under the same keys, each with a log of its own.
+    pub(crate) hosts: Option<NonZeroU32>,
 }
 
 fn yes() -> bool {
@@ -79,8 +81,10 @@ impl Config {
                 Error::new(ErrorKind::InvalidArgument, format!("{at}: {message}"))
             })?
             .checked(path)?;
-        if let (Some(policy), Some(beside)) = (&mut config.policy, path.parent()) {
-            *policy = beside.join(&*policy);
+        // A configuration file may be named from anywhere.
+        if let Some(beside) = path.parent() {
+            let paths = config.policy.iter_mut().chain(config.audit.as_mut().map(|audit| &mut audit.log));
+            paths.for_each(|named| *named = beside.join(&*named));
         }
         Ok(config)
     }
@@ -96,6 +100,8 @@ impl Config {
             "'failover' needs 'tokens', a list of token URIs"
         } else if self.require_siblings.is_some() && self.failover != Some(Together::Siblings) {
             "'require_siblings' is for failover = \"siblings\""
+        } else if self.max_gcm_wraps.is_some() && self.audit.as_ref().is_some_and(|audit| audit.hosts.is_some()) {
+            "'max_gcm_wraps' and 'hosts' both say how often this host may wrap"
         } else {
             return Ok(self);
         };

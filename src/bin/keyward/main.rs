@@ -13,6 +13,7 @@ mod doctor;
 mod duration;
 mod encrypt;
 mod files;
+mod governed;
 mod inspect;
 mod key;
 mod log;

@@ -4,9 +4,9 @@ use super::check::Check;
 use crate::duration::in_words;
 use crate::key::listing::date;
 use crate::output::count;
-use keyward::WrappingAlgorithm;
 use keyward::hsm::Leftover;
-use keyward::key::{KeyDescription, KeyState};
+use keyward::key::{KeyDescription, KeyState, Operation};
+use keyward::{KeyName, WrappingAlgorithm};
 use std::time::{Duration, SystemTime};
 
 /// A version that wraps with AES-GCM for longer than this should be followed by another: how often all hosts
@@ -98,6 +98,19 @@ pub(super) fn leftover(what: &Leftover) -> Check {
             what.to_string(),
             "a newer version of Keyward may read it; else delete the data object with the token's own tool",
         ),
+    }
+}
+
+/// What a repair does, as policies and the audit log name it, and to which key.
+pub(super) fn repaired_by(what: &Leftover) -> Option<(Operation, KeyName)> {
+    let named = |label: &str| label.rsplit_once(':').map_or(label, |(name, _)| name).parse().ok();
+    match what {
+        Leftover::Unfinished(key) => Some((Operation::DestroyKey, key.name.clone())),
+        Leftover::Orphan { label, .. } | Leftover::Records { label, .. } => {
+            Some((Operation::DestroyKey, named(label)?))
+        }
+        Leftover::StillActive(key) => Some((Operation::RotateKey, key.name.clone())),
+        _ => None,
     }
 }
 

@@ -3,6 +3,7 @@
 use super::check::{Check, Status};
 use super::{files, keys};
 use crate::app::App;
+use crate::governed;
 use crate::report;
 use keyward::hsm::HsmProvider;
 use keyward::key::{KeyDescription, KeyState};
@@ -77,7 +78,26 @@ impl Finding {
         let token = app.open_one(uri).map_err(|error| ("login", error))?;
         self.checks.push(Check::ok("login", "done"));
         self.describe(&token);
-        self.keys(&HsmProvider::new(token), repair).map_err(|error| ("keys", error))
+        let provider = HsmProvider::new(token.clone());
+        if repair {
+            self.repair(app, &provider, token).map_err(|error| ("repair", error))?;
+        }
+        self.keys(&provider).map_err(|error| ("keys", error))
+    }
+
+    /// Only what the policies allow, where there are any, and on record: it destroys objects.
+    fn repair(&mut self, app: &App, provider: &HsmProvider, token: Token) -> keyward::Result<()> {
+        let leftovers = provider.leftovers()?;
+        if let Ok(governed) = governed::rules(app, provider, || Ok(token))? {
+            for (operation, name) in leftovers.iter().filter_map(keys::repaired_by) {
+                governed.admit(operation, &name)?;
+            }
+        }
+        if !leftovers.is_empty() {
+            let repaired = provider.repair()?;
+            self.checks.extend(repaired.iter().map(|what| Check::ok("repaired", what.to_string())));
+        }
+        Ok(())
     }
 
     fn describe(&mut self, token: &Token) {
@@ -107,11 +127,7 @@ impl Finding {
         }
     }
 
-    fn keys(&mut self, provider: &HsmProvider, repair: bool) -> keyward::Result<()> {
-        if repair {
-            let repaired = provider.repair()?;
-            self.checks.extend(repaired.iter().map(|what| Check::ok("repaired", what.to_string())));
-        }
+    fn keys(&mut self, provider: &HsmProvider) -> keyward::Result<()> {
         let keys = provider.list_keys()?;
         self.keys = keys.len();
         self.active = keys.iter().filter(|key| key.state == KeyState::Active).count();
