@@ -1,5 +1,15 @@
 //! The audit log: what was asked of keys, by whom, and what came of it, in a chain of hashes whose head is
 //! signed on the token.
+//!
+//! [`AuditLog`] writes it. Before an operation is done, its intent is on the disk: [`AuditLog::begin`]
+//! returns when it is, and an error means that nothing may be done. What came of it is said to the
+//! [`Pending`] that it returns. Operations that begin at the same time share one write and one sync, and the
+//! processes of a host share the file.
+//!
+//! [`Verify`] finds out whether a log is as it was written, with the token or with the exported public key
+//! alone. [`history`] reads the operations back. The format and what it is worth are in `docs/audit.md`:
+//! in short, whoever holds the PIN can use the token without Keyward, and what came after the last signed
+//! head, or the last anchor on the token, is not protected yet.
 
 mod chain;
 mod diagnose;

@@ -16,6 +16,7 @@ fn main() -> Result<()> {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
     envelopes(&corpus.join("envelope"))?;
     wrapped_keys(&corpus.join("wrapped_key"))?;
+    audit_lines(&corpus.join("audit_line"))?;
     texts(&corpus.join("token_uri"), &TOKEN_URIS)?;
     texts(&corpus.join("config"), &CONFIGS)?;
     texts(&corpus.join("names"), &NAMES)?;
@@ -73,6 +74,46 @@ fn wrapped_keys(directory: &Path) -> Result<()> {
     }
     write(directory, "several", &several)
 }
+
+/// A line of every kind that a log of a few operations has, and a public key.
+fn audit_lines(directory: &Path) -> Result<()> {
+    use keyward::audit::{AuditLog, AuditOptions, Event, Outcome};
+    use keyward::key::{Operation, Principal};
+    let log_directory = directory.with_file_name("audit.tmp");
+    fs::create_dir_all(&log_directory)?;
+    let path = log_directory.join("audit.log");
+    let context = EncryptionContext::from_pairs([("tenant", "acme \"\u{e9}\u{7}")])?;
+    let alice = Principal::new("alice")?;
+    let (key, kek): (KeyName, _) = ("payments".parse()?, KekId::from_bytes([7; 16]));
+    for (tail, rotate_at) in [("", u64::MAX), ("torn", 100)] {
+        let torn = [fs::read(&path).unwrap_or_default(), tail.into()].concat();
+        fs::write(&path, torn)?;
+        let log = AuditLog::open(&path, AuditOptions::default().sign_every(1).rotate_at(rotate_at))?;
+        let event = Event::new(Operation::Wrap, &alice).key(&key).key(kek).context(&context).wraps(kek);
+        log.begin(event.clone())?.finish(Outcome::unknown().key(kek));
+        log.refused(event, &keyward::Error::new(keyward::ErrorKind::PolicyDenied, "no"));
+        log.close()?;
+    }
+    for file in fs::read_dir(&log_directory)? {
+        for line in fs::read(file?.path())?.split(|byte| *byte == b'\n') {
+            if let Some(line) = keyward::audit::Line::parse(line) {
+                let value: String = String::from_utf8(line.to_bytes())?;
+                let kind = value.split("\"kind\":\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap_or("none");
+                write(directory, kind, value.as_bytes())?;
+            }
+        }
+    }
+    fs::remove_dir_all(log_directory)?;
+    write(directory, "public-key", AUDIT_KEY.as_bytes())
+}
+
+/// The base point of the curve: a key whose private half everybody knows.
+const AUDIT_KEY: &str = "\
+-----BEGIN PUBLIC KEY-----
+MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEaxfR8uEsQkf4vOblY6RA8ncDfYEt
+6zOg9KE5RdiYwpZP40Li/hp/m47n60p8D54WK84zV2sxXs7LtkBoN79R9Q==
+-----END PUBLIC KEY-----
+";
 
 const TOKEN_URIS: [(&str, &str); 5] = [
     ("usual", "pkcs11:token=demo?module-path=/usr/lib/softhsm/libsofthsm2.so&pin-source=file:/run/pin"),

@@ -113,7 +113,7 @@ pub fn history(path: &Path, filter: &Filter) -> Result<History> {
     for piece in files::pieces(&paths) {
         let piece = piece?;
         let line = match walk.as_mut().map(|walk| walk.take(&piece)) {
-            Some(Step::Next(line)) => Some(line),
+            Some(Step::Next(line)) => Some(*line),
             Some(Step::Held) => None,
             Some(Step::Broken(position)) => {
                 broken = Some(position);

@@ -17,7 +17,7 @@ pub(super) struct Position {
 #[derive(Debug)]
 pub(super) enum Step {
     /// The next line.
-    Next(Line),
+    Next(Box<Line>),
     /// Bytes that are no line. Whether a line follows that closes them is not known yet.
     Held,
     /// Not the next line: this is where the log is not in order.
@@ -63,7 +63,7 @@ impl Walk {
                 self.chain.is_some()
             }
         };
-        if follows { Step::Next(line) } else { Step::Broken(here) }
+        if follows { Step::Next(Box::new(line)) } else { Step::Broken(here) }
     }
 
     /// At the end: where bytes stand that are no line and are not closed, and whether they are one

@@ -20,8 +20,11 @@ const APPLICATION: &[u8] = b"keyward";
 const FIRST_LINE: &str = "keyward-audit-key 1";
 /// P-256 as `CKA_EC_PARAMS` has it: the DER encoding of 1.2.840.10045.3.1.7.
 const P256: [u8; 10] = [0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
+/// An attribute, the answer that it must give, and what is wrong otherwise.
+type Requirement = (fn(bool) -> Attribute, AttributeType, bool, &'static str);
+
 /// What every key is asked for whenever it is looked up, and the answer that it must give.
-const REQUIRED: [(fn(bool) -> Attribute, AttributeType, bool, &str); 6] = [
+const REQUIRED: [Requirement; 6] = [
     (Attribute::Private, AttributeType::Private, true, "it is not private"),
     (Attribute::Sensitive, AttributeType::Sensitive, true, "it is not sensitive"),
     (Attribute::Extractable, AttributeType::Extractable, false, "it can be extracted"),

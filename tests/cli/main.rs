@@ -4,6 +4,7 @@
 mod audit;
 mod bench;
 mod doctor;
+mod governed;
 mod interrupted;
 mod keys;
 mod life;

@@ -1,0 +1,182 @@
+//! Policies and the audit log that a configuration file names.
+
+use crate::bench::{Bench, Done};
+use std::process::Command;
+
+/// A bench with a key, and a configuration file that names policies and a log.
+struct Governed(Bench);
+
+/// Who runs this.
+fn me() -> String {
+    let id = Command::new("id").arg("-un").output().unwrap();
+    String::from_utf8(id.stdout).unwrap().trim().to_owned()
+}
+
+impl Governed {
+    fn new(policies: &str) -> Self {
+        let bench = Bench::new();
+        bench.ok("key create payments");
+        bench.ok("audit init --public audit.pem");
+        bench.write("plain", "hello");
+        // Paths are those beside the configuration file, from wherever it is named.
+        std::fs::create_dir(bench.path("etc")).unwrap();
+        bench.write("etc/keyward.toml", "policy = 'all.cedar'\n[audit]\nlog = 'audit.log'\n");
+        bench.write("etc/all.cedar", policies.replace("ME", &me()));
+        Self(bench)
+    }
+
+    fn run(&self, line: &str) -> Done {
+        self.0.run(&format!("--config etc/keyward.toml {line}"))
+    }
+
+    fn ok(&self, line: &str) -> String {
+        self.run(line).ok()
+    }
+
+    fn verify(&self) -> String {
+        self.0.ok("audit verify etc/audit.log --public-key audit.pem")
+    }
+}
+
+const MINE: &str = "@id(\"mine\")
+permit(principal == Keyward::User::\"ME\", action, resource in Keyward::Folder::\"/\");
+@id(\"acme-only\")
+forbid(principal, action == Keyward::Action::\"Unwrap\", resource)
+unless { context.encryption_context.hasTag(\"tenant\") && context.encryption_context.getTag(\"tenant\") == \"acme\" };
+@id(\"nothing-is-destroyed\")
+forbid(principal, action == Keyward::Action::\"DestroyKey\", resource == Keyward::Key::\"payments\");
+";
+
+#[test]
+fn what_is_allowed_is_done_and_recorded() {
+    let governed = Governed::new(MINE);
+    governed.ok("encrypt --key payments -c tenant=acme plain -o sealed");
+    assert_eq!(governed.ok("decrypt -c tenant=acme sealed"), "hello");
+    governed.ok("key rotate payments");
+    assert!(governed.ok("rewrap --key payments -c tenant=acme sealed").contains("rewrapped"));
+    let shown = governed.ok("audit show --json");
+    let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
+    let told: Vec<_> = shown.as_array().unwrap().iter().map(|one| one["operation"].as_str().unwrap()).collect();
+    assert_eq!(told[..3], ["GenerateDataKey", "Unwrap", "RotateKey"]);
+    assert!(shown.as_array().unwrap().iter().all(|one| one["principal"] == *me() && one["outcome"] == "ok"), "{shown}");
+    assert!(governed.verify().contains("ok"));
+}
+
+#[test]
+fn a_refusal_says_which_policy_which_key_and_what_to_ask_for() {
+    let governed = Governed::new(MINE);
+    governed.ok("encrypt --key payments -c tenant=acme plain -o sealed");
+    governed.ok("encrypt --key payments -c tenant=evil plain -o other");
+    let me = me();
+    governed.run("decrypt -c tenant=evil other").is(
+        3,
+        &[
+            &format!("keyward: error: policy 'acme-only' forbids '{me}' to Unwrap with key 'payments:1'"),
+            "keyward: hint: ask whoever keeps 'etc/all.cedar' whether it forbids more than was meant ('etc/all.cedar', line 3)",
+        ],
+    );
+    governed.run("key destroy payments:1 --yes").is(
+        3,
+        &[
+            &format!("keyward: error: policy 'nothing-is-destroyed' forbids '{me}' to DestroyKey with key 'payments'"),
+            "keyward: hint: ask whoever keeps 'etc/all.cedar' whether it forbids more than was meant ('etc/all.cedar', line 6)",
+        ],
+    );
+    governed.0.write("etc/all.cedar", "");
+    governed.run("encrypt --key payments plain -o third").is(
+        3,
+        &[
+            &format!("keyward: error: no policy allows '{me}' to GenerateDataKey with key 'payments'"),
+            &format!(
+                "keyward: hint: ask whoever keeps 'etc/all.cedar' for: permit(principal == Keyward::User::\"{me}\", \
+                 action == Keyward::Action::\"GenerateDataKey\", resource == Keyward::Key::\"payments\");"
+            ),
+        ],
+    );
+    assert!(!governed.0.path("third").exists());
+    let refused = governed.ok("audit show --outcome refused --json");
+    let refused: serde_json::Value = serde_json::from_str(&refused).unwrap();
+    let told: Vec<_> = refused.as_array().unwrap().iter().map(|one| one["operation"].as_str().unwrap()).collect();
+    assert_eq!(told, ["Unwrap", "DestroyKey", "GenerateDataKey"]);
+}
+
+#[test]
+fn nothing_starts_with_policies_or_a_log_that_are_not_in_order() {
+    let governed = Governed::new("permit(principal, action == Keyward::Action::\"Unrwap\", resource);");
+    let refused = governed.run("key list");
+    assert_eq!(refused.status, 2, "{}", refused.stderr);
+    assert!(refused.stderr.contains("all.cedar', line 1"), "{}", refused.stderr);
+
+    let governed = Governed::new(MINE);
+    // The log cannot be written: nothing is done.
+    std::fs::create_dir(governed.0.path("etc/audit.log")).unwrap();
+    let refused = governed.run("encrypt --key payments plain -o sealed");
+    assert_eq!(refused.status, 1, "{}", refused.stderr);
+    assert!(refused.stderr.contains("audit.log"), "{}", refused.stderr);
+    assert!(!governed.0.path("sealed").exists());
+}
+
+#[test]
+fn a_log_that_is_to_be_signed_needs_the_key_for_that() {
+    let bench = Bench::new();
+    bench.ok("key create payments");
+    bench.write("plain", "hello");
+    bench.write("keyward.toml", "[audit]\nlog = 'audit.log'\n");
+    let refused = bench.run("--config keyward.toml encrypt --key payments plain -o sealed");
+    assert_eq!(refused.status, 1, "{}", refused.stderr);
+    assert!(refused.stderr.contains("keyward: hint: `keyward audit init` makes it"), "{}", refused.stderr);
+    bench.write("keyward.toml", "[audit]\nlog = 'audit.log'\nsign = false\n");
+    bench.ok("--config keyward.toml encrypt --key payments plain -o sealed");
+    assert!(bench.ok("audit show audit.log").contains("GenerateDataKey"));
+}
+
+#[test]
+fn a_host_wraps_no_more_than_its_share() {
+    let bench = Bench::new();
+    bench.ok("key create payments --algorithm aes-gcm");
+    bench.write("keyward.toml", "max_gcm_wraps = 2\n[audit]\nlog = 'audit.log'\nsign = false\n");
+    let generate = "--config keyward.toml data-key generate --key payments";
+    // Each is a process of its own: the count is in the log.
+    bench.ok(generate);
+    bench.ok(generate);
+    let refused = bench.run(generate);
+    assert_eq!(refused.status, 1);
+    assert!(refused.stderr.contains("limit of 2 AES-GCM wraps under key 'payments:1'"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("keyward: hint: `keyward key rotate payments`"), "{}", refused.stderr);
+    bench.write("keyward.toml", "max_gcm_wraps = 2\n[audit]\nlog = 'audit.log'\nhosts = 2\n");
+    assert_eq!(bench.run("--config keyward.toml key list").status, 2);
+}
+
+#[test]
+fn a_repair_is_governed_as_well() {
+    let governed = Governed::new(MINE);
+    // Nothing is left on this token, so nothing is asked for.
+    governed.run("doctor --repair").ok();
+    assert!(!governed.ok("audit show").contains("DestroyKey"));
+}
+
+#[test]
+fn several_tokens_are_governed_together() {
+    let bench = Bench::new();
+    bench.init_token("paris");
+    let uris = ["bench", "paris"].map(|label| bench.uri.replace("token=bench", &format!("token={label}")));
+    bench.ok("audit init");
+    bench.write("all.cedar", MINE.replace("ME", &me()));
+    let text = format!("tokens = {uris:?}\nfailover = 'siblings'\npolicy = 'all.cedar'\n[audit]\nlog = 'audit.log'\n");
+    bench.write("keyward.toml", text);
+    bench.write("plain", "hello");
+    let run = |line: &str| {
+        let mut command = bench.keyward(line.split(' '));
+        command.env_remove("KEYWARD_TOKEN").env("KEYWARD_CONFIG", bench.path("keyward.toml"));
+        Done::of(line, command.output().unwrap())
+    };
+    run("key create payments").ok();
+    run("encrypt --key payments -c tenant=acme plain -o sealed").ok();
+    assert_eq!(run("decrypt -c tenant=acme sealed").ok(), "hello");
+    assert_eq!(run("decrypt -c tenant=evil sealed").status, 4);
+    let shown: serde_json::Value = serde_json::from_str(&run("audit show --json").ok()).unwrap();
+    let generated = &shown.as_array().unwrap()[1];
+    assert_eq!(generated["operation"], "GenerateDataKey");
+    // One wrap on each token.
+    assert_eq!(generated["keys"].as_array().unwrap().len(), 2, "{generated}");
+}
