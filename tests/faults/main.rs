@@ -4,6 +4,7 @@ mod counts;
 mod faulty;
 mod hard;
 mod leaks;
+mod life;
 mod outputs;
 mod recovery;
 mod silence;

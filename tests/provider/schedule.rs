@@ -54,7 +54,7 @@ fn a_scheduled_version_is_disabled_now_and_destroyed_when_it_is_time() {
         assert_eq!((scheduled.state, scheduled.destroy_after), (KeyState::Disabled, Some(date)));
         assert_kind(hsm.unwrap_data_key(&wrapped, &context(&[])), ErrorKind::KeyState);
         // It is on the token: another host sees it, and finds the key as it was in everything else.
-        assert_eq!(token.provider().list_keys().unwrap(), [scheduled.clone()]);
+        assert_eq!(token.provider().list_keys().unwrap(), std::slice::from_ref(&scheduled));
         assert_eq!(scheduled.created, the_first(&hsm).created);
 
         let early = assert_kind(hsm.expire_key(&key, V1, date - Duration::from_secs(1)), ErrorKind::KeyState);
