@@ -1,6 +1,7 @@
 //! Policies and the audit log that a configuration file names.
 
 use crate::bench::{Bench, Done};
+use crate::life::tool;
 use std::process::Command;
 
 /// A bench with a key, and a configuration file that names policies and a log.
@@ -153,9 +154,22 @@ fn a_host_wraps_no_more_than_its_share() {
 #[test]
 fn a_repair_is_governed_as_well() {
     let governed = Governed::new(MINE);
-    // Nothing is left on this token, so nothing is asked for.
-    governed.run("doctor --repair").ok();
-    assert!(!governed.ok("audit show").contains("DestroyKey"));
+    // The key is gone, and its record is still there.
+    tool(&governed.0, &["--delete-object", "--type", "secrkey", "--label", "payments:1"]);
+    let me = me();
+    let refused = governed.run("doctor --repair");
+    assert_eq!(refused.status, 3, "{}", refused.text());
+    let because = format!("policy 'nothing-is-destroyed' forbids '{me}' to DestroyKey with key 'payments'");
+    assert!(refused.text().contains(&because), "{}", refused.text());
+    assert!(governed.run("doctor").text().contains("a record of key 'payments:1'"));
+    governed.0.write("etc/all.cedar", MINE.split("@id(\"nothing").next().unwrap().replace("ME", &me));
+    let repaired = governed.ok("doctor --repair");
+    assert!(repaired.contains("repaired"), "{repaired}");
+    let shown: serde_json::Value = serde_json::from_str(&governed.ok("audit show --json")).unwrap();
+    let told: Vec<_> =
+        shown["operations"].as_array().unwrap().iter().map(|one| (&one["operation"], &one["outcome"])).collect();
+    let [refused, done] = [("DestroyKey", "refused"), ("DestroyKey", "ok")];
+    assert_eq!(told, [(&refused.0.into(), &refused.1.into()), (&done.0.into(), &done.1.into())]);
 }
 
 #[test]
