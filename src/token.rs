@@ -4,6 +4,7 @@
 //! are passed on here.
 
 mod attributes;
+mod calls;
 mod connect;
 mod fault;
 mod gate;
@@ -21,6 +22,7 @@ mod pin;
 mod pool;
 mod quirks;
 mod raw;
+mod recovery;
 mod session;
 mod uri;
 #[cfg(all(test, feature = "testkit"))]

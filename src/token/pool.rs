@@ -5,7 +5,7 @@ use super::gate::Access;
 use super::handle::Handle;
 use super::info::TokenInfo;
 use super::login::Logins;
-use super::module::{Character, Module, User, check_process, is_forked};
+use super::module::{Character, Module, check_process, is_forked};
 use super::observe;
 use super::options::TokenOptions;
 use super::outage::{Loss, Outage};
@@ -17,7 +17,7 @@ use crate::error::{Error, ErrorKind, Result};
 use cryptoki::context::Function;
 use cryptoki::error::{Error as Cause, RvError};
 use std::cell::Cell;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
 
@@ -32,40 +32,37 @@ pub(super) struct Pool {
     pub(super) character: Character,
     pub(super) label: Arc<str>,
     pub(super) logins: Arc<Logins>,
-    info: TokenInfo,
-    options: TokenOptions,
-    state: Mutex<State>,
-    changed: Condvar,
+    pub(super) info: TokenInfo,
+    pub(super) options: TokenOptions,
+    pub(super) state: Mutex<State>,
+    pub(super) changed: Condvar,
     /// Calls in a row that were not answered in time.
-    silences: AtomicU32,
+    pub(super) silences: AtomicU32,
 }
 
-struct State {
-    phase: Phase,
+pub(super) struct State {
+    pub(super) phase: Phase,
     /// Counts how often the token was opened. What is known of it holds within one generation.
-    generation: u64,
+    pub(super) generation: u64,
     /// The token as it is found now: its slot may be another than before.
-    info: Arc<TokenInfo>,
+    pub(super) info: Arc<TokenInfo>,
     /// The module's initialization that it was opened in. Object handles end with it, too.
-    epoch: u64,
+    pub(super) epoch: u64,
     /// Held for the login's sake.
-    anchor: Option<Handle>,
+    pub(super) anchor: Option<Handle>,
     /// Sessions that could not be closed while the token did not answer.
-    left: Vec<Handle>,
-    idle: Vec<Handle>,
-    lent: usize,
-    max: usize,
+    pub(super) left: Vec<Handle>,
+    pub(super) idle: Vec<Handle>,
+    pub(super) lent: usize,
+    pub(super) max: usize,
 }
 
-enum Phase {
+pub(super) enum Phase {
     Up,
     /// One thread opens the token again. The outage that went before, where an attempt has failed.
     Opening(Option<Outage>),
     Down(Outage),
 }
-
-/// So many calls in a row without an answer, and the token is held to be down.
-const BREAKER: u32 = 3;
 
 impl Pool {
     pub(super) fn new(
@@ -200,148 +197,6 @@ impl Pool {
         }
     }
 
-    /// Opens the token again; the others wait meanwhile, or are refused where an attempt has failed
-    /// already: one thread at a time tries whether the token is back.
-    fn reopen<'a>(
-        &'a self,
-        mut state: MutexGuard<'a, State>,
-        deadline: Option<Instant>,
-    ) -> Result<MutexGuard<'a, State>> {
-        let Phase::Down(outage) = std::mem::replace(&mut state.phase, Phase::Opening(None)) else {
-            return Ok(state);
-        };
-        let loss = outage.loss;
-        if outage.has_been_tried() {
-            state.phase = Phase::Opening(Some(outage.clone()));
-        }
-        // The sessions that are out come back first: their numbers may be given to new ones.
-        while state.lent > 0 {
-            match self.wait(state, deadline) {
-                Some(waited) => state = waited,
-                None => {
-                    self.lock().phase = Phase::Down(outage);
-                    self.changed.notify_all();
-                    return Err(self.no_session());
-                }
-            }
-        }
-        let old: Vec<Handle> = state.anchor.take().into_iter().chain(state.idle.drain(..)).collect();
-        drop(state);
-        let left = self.end(old, loss);
-        let opened = self.reconnect();
-        let mut state = self.lock();
-        state.left.extend(left);
-        let mut left = Vec::new();
-        match opened {
-            Ok((anchor, info)) => {
-                state.generation += 1;
-                state.max = limit(&self.options, &info);
-                state.info = Arc::new(info);
-                state.hold(anchor);
-                state.phase = Phase::Up;
-                left.append(&mut state.left);
-                tracing::info!(token = %self.label, generation = state.generation, "opened the token again");
-            }
-            Err(error) => {
-                tracing::warn!(token = %self.label, %error, "the token is not back");
-                let for_good = self.logins.are_over();
-                state.phase = Phase::Down(outage.go_on(error, &self.workers, for_good));
-            }
-        }
-        observe::reopened(&self.label, matches!(state.phase, Phase::Up));
-        self.changed.notify_all();
-        if left.is_empty() {
-            return Ok(state);
-        }
-        drop(state);
-        left.into_iter().for_each(|handle| self.close(handle));
-        Ok(self.lock())
-    }
-
-    /// Finds out whether only a session is gone, or the token.
-    pub(super) fn examine(&self, generation: u64) {
-        if self.lock().generation != generation {
-            return;
-        }
-        match self.probe() {
-            Ok(handle) => {
-                let mut state = self.lock();
-                let room = state.lent + state.idle.len() < state.max;
-                let current = state.generation == generation && state.epoch == handle.epoch();
-                if room && current && matches!(state.phase, Phase::Up) {
-                    state.idle.push(handle);
-                    drop(state);
-                    self.changed.notify_all();
-                } else {
-                    drop(state);
-                    self.close(handle);
-                }
-            }
-            Err(Some(loss)) => self.lost(generation, loss),
-            Err(None) => {}
-        }
-    }
-
-    /// A new session that shows the login, else what is lost; `None` where that is not known.
-    fn probe(&self) -> Result<Handle, Option<Loss>> {
-        let info = Arc::clone(&self.lock().info);
-        let handle = self.open_handle(&info).map_err(|refused| match refused.trouble {
-            // Others keep them, or the module: that says nothing.
-            Trouble::None => None,
-            _ if refused.at_limit => None,
-            trouble => Some(Loss::of(trouble)),
-        })?;
-        match self.workers.run_with(&self.module.gate(), Access::Shared, handle, Handle::is_logged_in) {
-            Ok((handle, Ok(true))) => Ok(handle),
-            Ok((handle, Ok(false))) if !info.login_required => Ok(handle),
-            Ok((handle, Ok(false))) => {
-                self.close(handle);
-                Err(Some(Loss::Login))
-            }
-            Ok((handle, Err(cause))) => {
-                let loss = Loss::of(judge("look at a session", cause).1);
-                if loss == Loss::Sessions {
-                    handle.forget()
-                } else {
-                    self.close(handle)
-                }
-                Err(Some(loss))
-            }
-            Err((NoAnswer::InTime, _)) => Err(Some(Loss::Answers)),
-            Err((_, handle)) => {
-                handle.into_iter().for_each(|handle| self.close(handle));
-                Err(None)
-            }
-        }
-    }
-
-    /// Nobody uses this generation any more.
-    pub(super) fn lost(&self, generation: u64, loss: Loss) {
-        let mut state = self.lock();
-        if state.generation == generation && matches!(state.phase, Phase::Up) {
-            tracing::warn!(token = %self.label, lost = loss.name(), "the token went away");
-            state.phase = Phase::Down(Outage::begin(loss, &self.workers));
-            drop(state);
-            observe::down(&self.label);
-            self.changed.notify_all();
-        }
-    }
-
-    /// A call was not answered in time.
-    pub(super) fn silent(&self, generation: u64) {
-        if self.silences.fetch_add(1, Ordering::Relaxed) + 1 >= BREAKER {
-            self.silences.store(0, Ordering::Relaxed);
-            self.lost(generation, Loss::Answers);
-        }
-    }
-
-    /// A call was answered.
-    pub(super) fn answered(&self) {
-        if self.silences.load(Ordering::Relaxed) > 0 {
-            self.silences.store(0, Ordering::Relaxed);
-        }
-    }
-
     /// Takes back a session that was lent; none where it is lost.
     pub(super) fn take_back(&self, handle: Option<Handle>) {
         let mut state = self.lock();
@@ -351,7 +206,7 @@ impl Pool {
         self.changed.notify_all();
     }
 
-    fn open_handle(&self, info: &Arc<TokenInfo>) -> Result<Handle, NotOpened> {
+    pub(super) fn open_handle(&self, info: &Arc<TokenInfo>) -> Result<Handle, NotOpened> {
         let (module, info) = (Arc::clone(&self.module), Arc::clone(info));
         let (action, mut at_limit) = ("open a session", false);
         let opened = self.workers.run(&self.module.gate(), Access::Shared, move || Handle::open(&module, &info));
@@ -377,7 +232,11 @@ impl Pool {
     }
 
     /// Waits for a change; `None` after the deadline.
-    fn wait<'a>(&self, state: MutexGuard<'a, State>, deadline: Option<Instant>) -> Option<MutexGuard<'a, State>> {
+    pub(super) fn wait<'a>(
+        &self,
+        state: MutexGuard<'a, State>,
+        deadline: Option<Instant>,
+    ) -> Option<MutexGuard<'a, State>> {
         let Some(deadline) = deadline else {
             return Some(self.changed.wait(state).unwrap_or_else(PoisonError::into_inner));
         };
@@ -388,7 +247,7 @@ impl Pool {
         Some(self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0)
     }
 
-    fn no_session(&self) -> Error {
+    pub(super) fn no_session(&self) -> Error {
         let within = self.options.session_timeout;
         let state = self.lock();
         let message = match state.phase {
@@ -398,23 +257,8 @@ impl Pool {
         Error::new(ErrorKind::Timeout, message)
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl User for Pool {
-    fn is_served(&self) -> bool {
-        if !matches!(self.lock().phase, Phase::Up) {
-            return false;
-        }
-        match self.probe() {
-            Ok(handle) => {
-                self.close(handle);
-                true
-            }
-            Err(loss) => loss.is_none(),
-        }
     }
 }
 
@@ -434,7 +278,7 @@ impl Drop for Pool {
 }
 
 /// The most sessions that are lent at once.
-fn limit(options: &TokenOptions, info: &TokenInfo) -> usize {
+pub(super) fn limit(options: &TokenOptions, info: &TokenInfo) -> usize {
     match info.max_sessions {
         // One of them is the anchor's.
         Some(limit) => options.max_sessions.min(usize::try_from(limit - 1).unwrap_or(usize::MAX)).max(1),
@@ -444,7 +288,7 @@ fn limit(options: &TokenOptions, info: &TokenInfo) -> usize {
 
 impl State {
     /// Keeps the session that was logged in. Where it is the only one that the token allows, it is lent.
-    fn hold(&mut self, anchor: Handle) {
+    pub(super) fn hold(&mut self, anchor: Handle) {
         self.epoch = anchor.epoch();
         if self.info.max_sessions == Some(1) {
             self.idle.push(anchor);
@@ -455,11 +299,11 @@ impl State {
 }
 
 /// Why there is no new session.
-struct NotOpened {
-    error: Error,
-    trouble: Trouble,
+pub(super) struct NotOpened {
+    pub(super) error: Error,
+    pub(super) trouble: Trouble,
     /// There are as many as the token allows.
-    at_limit: bool,
+    pub(super) at_limit: bool,
 }
 
 pub(super) fn unanswered<T>(action: &'static str, answer: Result<T, NoAnswer>) -> Result<T> {

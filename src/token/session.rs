@@ -2,45 +2,39 @@
 //!
 //! What a call reads and writes is its own: one that hangs keeps it until it comes back.
 
-use super::attributes::Attributes;
-use super::fault::{Code, Trouble, ckr, is_stale_handle, judge, may_be_one_attributes, no_answer};
+use super::fault::{Code, Trouble, ckr, judge, no_answer};
 use super::gate::Access;
 use super::handle::Handle;
-use super::mechanism::Mechanism;
 use super::module::Module;
 use super::observe;
 use super::pool::Pool;
-use super::quirks::Iv;
-use super::raw::Functions;
 use crate::error::{Error, ErrorKind, Result};
-use cryptoki::context::Function;
-use cryptoki::error::{Error as Cause, RvError};
+use cryptoki::error::Error as Cause;
 use cryptoki::mechanism::MechanismType;
-use cryptoki::object::{Attribute, AttributeType, ObjectHandle};
-use cryptoki::session::{Session as RawSession, SessionState};
+use cryptoki::object::Attribute;
+use cryptoki::session::Session as RawSession;
 use std::cell::{Cell, RefCell};
 use std::time::Instant;
-use zeroize::{Zeroize, Zeroizing};
 
 /// A session that goes back to its pool when dropped. One whose call failed is closed instead: an
 /// operation may still be active on it.
 pub(crate) struct Session<'pool> {
-    pool: &'pool Pool,
+    pub(super) pool: &'pool Pool,
     generation: u64,
     /// None where a call that hangs has taken it.
     handle: RefCell<Option<Handle>>,
-    trouble: Cell<Trouble>,
+    pub(super) trouble: Cell<Trouble>,
     failed: Cell<bool>,
     /// Whether calls past `cryptoki` are made where the module allows it.
     direct: bool,
 }
 
 /// What a call works with, inside the module.
-struct Inside<'a> {
-    module: &'a Module,
-    raw: &'a RawSession,
-    key_wrap: MechanismType,
-    direct: bool,
+pub(super) struct Inside<'a> {
+    pub(super) module: &'a Module,
+    pub(super) raw: &'a RawSession,
+    pub(super) key_wrap: MechanismType,
+    pub(super) direct: bool,
 }
 
 impl<'pool> Session<'pool> {
@@ -85,7 +79,7 @@ impl<'pool> Session<'pool> {
         observe::cached(&self.pool.label, hit);
     }
 
-    fn read<T: Send + 'static>(
+    pub(super) fn read<T: Send + 'static>(
         &self,
         action: &'static str,
         function: &'static str,
@@ -95,7 +89,7 @@ impl<'pool> Session<'pool> {
     }
 
     /// For calls that change token objects.
-    fn write<T: Send + 'static>(
+    pub(super) fn write<T: Send + 'static>(
         &self,
         action: &'static str,
         function: &'static str,
@@ -160,286 +154,6 @@ impl<'pool> Session<'pool> {
             pool.silent(self.generation);
         }
         Err(error)
-    }
-
-    /// The objects that match, each once.
-    pub(crate) fn find(&self, template: &[Attribute]) -> Result<Vec<ObjectHandle>> {
-        let template = template.to_vec();
-        let login_required = self.pool.info().login_required;
-        self.read("search the token", "C_FindObjects", move |inside| {
-            let _quiet = inside.module.neighbours.no_writer();
-            let mut found = inside.raw.find_objects(&template)?;
-            found.sort_unstable_by_key(ObjectHandle::handle);
-            found.dedup();
-            if found.is_empty() && login_required {
-                // Who is not logged in sees no private objects, and is not told so.
-                let state = inside.raw.get_session_info()?.session_state();
-                if !matches!(state, SessionState::RwUser | SessionState::RoUser) {
-                    return Err(Cause::Pkcs11(RvError::UserNotLoggedIn, Function::FindObjects));
-                }
-            }
-            Ok(found)
-        })
-    }
-
-    /// Those of the attributes that the object has and shows; `None` where it is gone.
-    pub(crate) fn attributes(&self, object: ObjectHandle, types: &[AttributeType]) -> Result<Option<Attributes>> {
-        let types = types.to_vec();
-        self.read("read a key's attributes", "C_GetAttributeValue", move |inside| {
-            let _quiet = inside.module.neighbours.no_writer();
-            let ask = |types: &[AttributeType]| match inside.functions() {
-                Some(functions) => functions.attributes(inside.raw, object, types),
-                None => inside.raw.get_attributes(object, types),
-            };
-            let mut found = match ask(&types) {
-                Ok(found) => found,
-                Err(cause) if is_stale_handle(&cause) => return Ok(None),
-                Err(cause) if !may_be_one_attributes(&cause) => return Err(cause),
-                // One strange value fails them all: ask one by one and leave out the strange. Not its name
-                // and id, without which it would pass for an object of somebody else.
-                Err(_) => {
-                    let mut found = Vec::with_capacity(types.len());
-                    for one in &types {
-                        match ask(&[*one]) {
-                            Ok(value) => found.extend(value),
-                            Err(cause)
-                                if !may_be_one_attributes(&cause)
-                                    || matches!(*one, AttributeType::Label | AttributeType::Id) =>
-                            {
-                                return Err(cause);
-                            }
-                            Err(_) => {}
-                        }
-                    }
-                    found
-                }
-            };
-            if found.is_empty() {
-                // Nothing at all: is it the object or the session that is gone?
-                match ask(&[AttributeType::Class]) {
-                    Ok(class) => found = class,
-                    Err(cause) if is_stale_handle(&cause) => return Ok(None),
-                    Err(cause) => return Err(cause),
-                }
-            }
-            Ok(Some(Attributes::new(found)))
-        })
-    }
-
-    /// Changes attributes of a token object.
-    pub(crate) fn set_attributes(&self, object: ObjectHandle, template: Vec<Attribute>) -> Result<()> {
-        self.write("change a key's attributes", "C_SetAttributeValue", move |inside| {
-            inside.raw.update_attributes(object, &template)
-        })
-    }
-
-    /// Generates a secret key that is a token object.
-    pub(crate) fn generate_key(&self, mut mechanism: Mechanism, template: Vec<Attribute>) -> Result<ObjectHandle> {
-        self.write("generate a key", "C_GenerateKey", move |inside| {
-            mechanism.with(inside.key_wrap, |mechanism| inside.raw.generate_key(mechanism, &template))
-        })
-    }
-
-    /// Generates a key pair whose private key is a token object; the handles are public, private.
-    pub(crate) fn generate_key_pair(
-        &self,
-        mut mechanism: Mechanism,
-        public: Vec<Attribute>,
-        private: Vec<Attribute>,
-    ) -> Result<(ObjectHandle, ObjectHandle)> {
-        self.write("generate a key pair", "C_GenerateKeyPair", move |inside| {
-            mechanism.with(inside.key_wrap, |mechanism| inside.raw.generate_key_pair(mechanism, &public, &private))
-        })
-    }
-
-    /// Makes a token object.
-    pub(crate) fn create_object(&self, template: Vec<Attribute>) -> Result<ObjectHandle> {
-        self.write("write to the token", "C_CreateObject", move |inside| inside.raw.create_object(&template))
-    }
-
-    /// Destroys a token object.
-    pub(crate) fn destroy_object(&self, object: ObjectHandle) -> Result<()> {
-        self.write("destroy an object on the token", "C_DestroyObject", move |inside| inside.raw.destroy_object(object))
-    }
-
-    /// Makes an object that lives as long as this session. Its value is wiped here.
-    pub(crate) fn create_session_object(&self, template: Vec<Attribute>) -> Result<ObjectHandle> {
-        let template = Wiped(template);
-        self.read("pass a data key to the token", "C_CreateObject", move |inside| inside.raw.create_object(&template.0))
-    }
-
-    /// Destroys an object of this session. Where that fails the session is closed, which ends it too.
-    pub(crate) fn destroy_session_object(&self, object: ObjectHandle) {
-        let before = self.trouble.get();
-        let destroy = move |inside: &Inside<'_>| inside.raw.destroy_object(object);
-        if let Err(error) = self.read("destroy a session object", "C_DestroyObject", destroy) {
-            tracing::debug!(%error, "closing a session for the object in it");
-            // What went before has been answered.
-            self.trouble.set(before);
-        }
-    }
-
-    /// Fills `bytes` from the token's generator.
-    pub(crate) fn random(&self, bytes: &mut [u8]) -> Result<()> {
-        let mut room = Zeroizing::new(vec![0; bytes.len()]);
-        let random = self.read("get random bytes from the token", "C_GenerateRandom", move |inside| {
-            inside.raw.generate_random_slice(&mut room)?;
-            Ok(room)
-        })?;
-        bytes.copy_from_slice(&random);
-        Ok(())
-    }
-
-    /// Encrypts in one part with AES-GCM. Returns the IV, which is another than `iv` where the token
-    /// chooses it, and the ciphertext with its tag, of at most `capacity` bytes.
-    pub(crate) fn encrypt_gcm(
-        &self,
-        key: ObjectHandle,
-        mut iv: Vec<u8>,
-        aad: Vec<u8>,
-        plaintext: &[u8],
-        capacity: usize,
-    ) -> Result<(Vec<u8>, Vec<u8>)> {
-        let plaintext = Zeroizing::new(plaintext.to_vec());
-        if self.chooses_iv() {
-            iv.fill(0);
-        }
-        self.read("wrap on the token", "C_Encrypt", move |inside| {
-            let mut mechanism = Mechanism::AesGcm { iv, aad };
-            let mut out = vec![0; capacity];
-            let len = mechanism.with(inside.key_wrap, |mechanism| match inside.functions() {
-                Some(functions) => functions.encrypt(inside.raw, mechanism, key, &plaintext, &mut out),
-                None => copy(inside.raw.encrypt(mechanism, key, &plaintext)?, &mut out, Function::Encrypt),
-            })?;
-            out.truncate(len);
-            let Mechanism::AesGcm { iv, .. } = mechanism else { return Err(Cause::InvalidValue) };
-            Ok((iv, out))
-        })
-    }
-
-    /// Whether the token chooses the IVs of AES-GCM: none need be made for it.
-    pub(crate) fn chooses_iv(&self) -> bool {
-        self.pool.character.quirks.iv == Iv::Tokens
-    }
-
-    /// Decrypts in one part, at most `capacity` bytes.
-    pub(crate) fn decrypt(
-        &self,
-        mut mechanism: Mechanism,
-        key: ObjectHandle,
-        ciphertext: &[u8],
-        capacity: usize,
-    ) -> Result<Zeroizing<Vec<u8>>> {
-        let ciphertext = ciphertext.to_vec();
-        self.read("unwrap on the token", "C_Decrypt", move |inside| {
-            let mut out = Zeroizing::new(vec![0; capacity]);
-            let len = mechanism.with(inside.key_wrap, |mechanism| match inside.functions() {
-                Some(functions) => functions.decrypt(inside.raw, mechanism, key, &ciphertext, &mut out),
-                None => copy(inside.raw.decrypt(mechanism, key, &ciphertext)?, &mut out, Function::Decrypt),
-            })?;
-            out.truncate(len);
-            Ok(out)
-        })
-    }
-
-    /// Wraps a key object into at most `capacity` bytes.
-    pub(crate) fn wrap_key(
-        &self,
-        mut mechanism: Mechanism,
-        wrapping_key: ObjectHandle,
-        key: ObjectHandle,
-        capacity: usize,
-    ) -> Result<Vec<u8>> {
-        self.read("wrap on the token", "C_WrapKey", move |inside| {
-            let mut out = vec![0; capacity];
-            let len = mechanism.with(inside.key_wrap, |mechanism| match inside.functions() {
-                Some(functions) => functions.wrap_key(inside.raw, mechanism, wrapping_key, key, &mut out),
-                None => {
-                    // `cryptoki` leaves the result as long as the token's estimate was, with zeros at its end.
-                    let mut wrapped = inside.raw.wrap_key(mechanism, wrapping_key, key)?;
-                    if wrapped.iter().skip(capacity).all(|byte| *byte == 0) {
-                        wrapped.truncate(capacity);
-                    }
-                    copy(wrapped, &mut out, Function::WrapKey)
-                }
-            })?;
-            out.truncate(len);
-            Ok(out)
-        })
-    }
-
-    /// Signs in one part.
-    #[cfg(feature = "governed")]
-    pub(crate) fn sign(&self, mut mechanism: Mechanism, key: ObjectHandle, data: &[u8]) -> Result<Vec<u8>> {
-        let data = data.to_vec();
-        self.read("sign on the token", "C_Sign", move |inside| {
-            mechanism.with(inside.key_wrap, |mechanism| inside.raw.sign(mechanism, key, &data))
-        })
-    }
-
-    /// Unwraps into an object that lives as long as this session.
-    pub(crate) fn unwrap_key(
-        &self,
-        mut mechanism: Mechanism,
-        unwrapping_key: ObjectHandle,
-        wrapped: &[u8],
-        mut template: Vec<Attribute>,
-    ) -> Result<ObjectHandle> {
-        let wrapped = wrapped.to_vec();
-        if self.pool.character.quirks.unwrap_wants_length {
-            // RFC 3394 added one block of 8 bytes.
-            let len = wrapped.len().saturating_sub(8) as u64;
-            template.push(Attribute::ValueLen(len.into()));
-        }
-        self.read("unwrap on the token", "C_UnwrapKey", move |inside| {
-            mechanism.with(inside.key_wrap, |mechanism| {
-                inside.raw.unwrap_key(mechanism, unwrapping_key, &wrapped, &template)
-            })
-        })
-    }
-
-    /// Reads `CKA_VALUE`, of at most `capacity` bytes.
-    pub(crate) fn read_value(&self, object: ObjectHandle, capacity: usize) -> Result<Zeroizing<Vec<u8>>> {
-        self.read("read an object's value", "C_GetAttributeValue", move |inside| {
-            let mut out = Zeroizing::new(vec![0; capacity]);
-            let len = match inside.functions() {
-                Some(functions) => functions.read_value(inside.raw, object, &mut out),
-                None => match inside.raw.get_attributes(object, &[AttributeType::Value])?.pop() {
-                    Some(Attribute::Value(value)) => copy(value, &mut out, Function::GetAttributeValue),
-                    _ => Err(Cause::Pkcs11(RvError::AttributeSensitive, Function::GetAttributeValue)),
-                },
-            }?;
-            out.truncate(len);
-            Ok(out)
-        })
-    }
-}
-
-impl Inside<'_> {
-    /// The calls that are made past `cryptoki`; none where the module does not let them.
-    fn functions(&self) -> Option<&Functions> {
-        self.module.functions.as_ref().filter(|_| self.direct)
-    }
-}
-
-/// Moves an answer of `cryptoki` to where it belongs, and wipes it.
-fn copy(answer: Vec<u8>, out: &mut [u8], function: Function) -> Result<usize, Cause> {
-    let answer = Zeroizing::new(answer);
-    let room = out.get_mut(..answer.len()).ok_or(Cause::Pkcs11(RvError::BufferTooSmall, function))?;
-    room.copy_from_slice(&answer);
-    Ok(answer.len())
-}
-
-/// A template whose value is wiped when dropped.
-struct Wiped(Vec<Attribute>);
-
-impl Drop for Wiped {
-    fn drop(&mut self) {
-        for attribute in &mut self.0 {
-            if let Attribute::Value(value) = attribute {
-                value.zeroize();
-            }
-        }
     }
 }
 
