@@ -106,7 +106,7 @@ fn a_destruction_is_scheduled_cancelled_and_done() {
 
     bench.ok("key rotate k");
     bench.ok("key destroy k:1 --after 1s --yes");
-    rewrite(&bench, "k:1", |text| due_long_ago(text));
+    rewrite(&bench, "k:1", due_long_ago);
     let would = bench.ok("key expire --dry-run");
     assert!(would.starts_with("would destroy k:1 (KEK id ") && would.ends_with("), due since 2001-09-09T01:46:40Z\n"));
     assert_eq!(states(&bench), pairs(&[("k:1", "disabled"), ("k:2", "active")]));

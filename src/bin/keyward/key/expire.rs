@@ -34,7 +34,11 @@ impl Expire {
         let keys = provider.list_keys()?;
         check_clock(&keys, now)?;
         let dated = keys.iter().filter(|key| key.destroy_after.is_some());
-        let (mut due, later): (Vec<_>, Vec<_>) = dated.partition(|key| key.destroy_after <= Some(now));
+        // Of several siblings the last date counts.
+        let is_due = |key: &&KeyDescription| {
+            keys.iter().filter(|other| other.label() == key.label()).all(|other| other.destroy_after <= Some(now))
+        };
+        let (mut due, later): (Vec<_>, Vec<_>) = dated.partition(is_due);
         // Each of several siblings lists its own; they are destroyed together.
         due.dedup_by(|one, other| one.name == other.name && one.version == other.version);
 
@@ -69,7 +73,7 @@ impl Expire {
     ) -> Outcome {
         // Of siblings, none is destroyed before all are due. Each token asks again, where it counts.
         let result = match same.find(|key| !key.is_expired(now)) {
-            Some(other) if other.state == KeyState::Disabled => Err(kept(other, "not due")),
+            Some(other) if other.state == KeyState::Disabled => Err(kept(other, "not scheduled")),
             Some(other) => Err(kept(other, other.state.name())),
             None if self.dry_run => Ok(()),
             None => provider.expire_key(&key.name, key.version, now),
