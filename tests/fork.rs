@@ -27,6 +27,8 @@ fn in_a_child(child: impl FnOnce() -> i32) -> i32 {
 
 #[test]
 fn a_forked_child_is_refused_and_harms_nobody() {
+    #[cfg(feature = "governed")]
+    a_log_is_written_by_the_process_that_opened_it();
     let soft = SoftToken::new();
     let key: KeyName = "a".parse().unwrap();
     let context = EncryptionContext::new();
@@ -67,4 +69,32 @@ fn a_forked_child_is_refused_and_harms_nobody() {
         // The parent goes on with the sessions that it has.
         in_parent.unwrap().unwrap_data_key(&wrapped, &context).unwrap();
     }
+}
+
+#[cfg(feature = "governed")]
+fn a_log_is_written_by_the_process_that_opened_it() {
+    use keyward::audit::{AuditLog, AuditOptions, Event, Outcome, Verify};
+    use keyward::key::{Operation, Principal};
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("audit.log");
+    let log = AuditLog::open(&path, AuditOptions::default()).unwrap();
+    let event = Event::new(Operation::ListKeys, &Principal::new("alice").unwrap());
+    let pending = log.begin(event.clone()).unwrap();
+    let mut in_parent = Some((log, pending));
+    let status = in_a_child(|| {
+        let (log, pending) = in_parent.take().unwrap();
+        // The thread that writes stayed in the parent: waiting for it would be waiting for ever.
+        let all = [log.begin(event.clone()).map(drop), log.flush(), log.close(), log.anchor().map(drop)];
+        let refused = all.iter().filter(|answer| answer.as_ref().is_err_and(|error| error.kind() == ErrorKind::Io));
+        let refused = refused.count();
+        pending.finish(Outcome::of(&Ok(())));
+        drop(log);
+        i32::from(refused != all.len())
+    });
+    assert_eq!(status, 0, "a call that was not refused");
+    let (log, pending) = in_parent.unwrap();
+    pending.finish(Outcome::of(&Ok(())));
+    log.close().unwrap();
+    let report = Verify::new(&path).run().unwrap();
+    assert_eq!((report.entries, report.finding), (3, None));
 }

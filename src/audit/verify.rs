@@ -113,12 +113,24 @@ impl Verify {
         self
     }
 
-    /// Reads the whole log.
+    /// Reads the whole log. It may be written to meanwhile.
     ///
     /// # Errors
     /// `Io` where it cannot be read. What is wrong with it is no error but in the report.
     pub fn run(&self) -> Result<Report> {
-        let older = files::before(&self.path)?;
+        let mut older = files::before(&self.path)?;
+        loop {
+            let report = self.attempt(&older)?;
+            // A file that was rotated away while it was to be read seems to be missing.
+            let now = files::before(&self.path)?;
+            if report.finding.is_none() || now == older {
+                return Ok(report);
+            }
+            older = now;
+        }
+    }
+
+    fn attempt(&self, older: &[(u64, PathBuf)]) -> Result<Report> {
         let here = self.path.exists();
         if !here && older.is_empty() {
             let message = format!("there is no audit log '{}'", self.path.display());

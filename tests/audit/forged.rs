@@ -155,6 +155,11 @@ fn the_counts_of_wraps_cannot_be_rewritten() {
             forged[at] = changed;
             let found = forgery.finding(&chained(&forged, true), &format!("line {}", at + 1));
             assert_eq!(found.diagnosis, Diagnosis::Changed);
+            if lines[at].contains("\"kind\":\"head\"") {
+                // Whatever its signature is worth.
+                assert_eq!(found.line, at as u64 + 1);
+                assert_eq!(found.explanation, "the counts of wraps in it are not those of the log");
+            }
         }
     }
 }

@@ -5,6 +5,7 @@ use keyward::audit::{AuditLog, Diagnosis, Filter, Verify, history};
 use keyward::{ErrorKind, KekId};
 use std::fs;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A log of several files, signed and anchored.
 fn rotated() -> Place {
@@ -43,6 +44,25 @@ fn the_chain_runs_on_over_files() {
     let log = place.open(never());
     assert_eq!(log.wraps(KEK), 40);
     assert_eq!(log.wraps(KekId::from_bytes([1; 16])), 0);
+}
+
+#[test]
+fn a_log_that_is_being_written_is_in_order() {
+    let place = Place::new();
+    let log = place.open(never().rotate_at(2000));
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            let mut reads = 0;
+            while reads < 20 || !done.load(Ordering::SeqCst) {
+                assert_eq!(Verify::new(place.path()).run().unwrap().finding, None);
+                reads += 1;
+            }
+        });
+        (0..100).for_each(|_| operate(&log));
+        done.store(true, Ordering::SeqCst);
+        reader.join().unwrap();
+    });
 }
 
 #[test]
