@@ -331,7 +331,7 @@ fn called() -> BTreeSet<String> {
         assert_works(&hsm, &key);
         hsm.describe_key(KeyRef::Name(&key)).unwrap();
         let _ = hsm.public_key(&key);
-        hsm.rotate_key(&key).unwrap();
+        hsm.rotate_key(&key, None).unwrap();
         let (_, wrapped) = generate(&hsm, &key).unwrap();
         let _ = hsm.rewrap_data_key(&wrapped, &context(), &key);
         assert_kind(hsm.unwrap_data_key(&wrapped, &EncryptionContext::new()), ErrorKind::NotAuthentic);

@@ -62,8 +62,10 @@ trait Keys: KeyProvider + KeyAdmin {}
 
 impl<P: KeyProvider + KeyAdmin> Keys for P {}
 
+type Way = fn(&dyn Keys, &WrappedKeys) -> Result<()>;
+
 /// Does what an operation stands for, to the key `payments`, in each way that there is.
-fn ways(operation: Operation) -> Vec<fn(&dyn Keys, &WrappedKeys) -> Result<()>> {
+fn ways(operation: Operation) -> Vec<Way> {
     match operation {
         Operation::GenerateDataKey => {
             vec![|p, _| p.generate_data_key(&key(), &context(), DataKeyLength::Bytes32).map(drop)]
