@@ -152,7 +152,10 @@ const POLICIES: [(&str, &str); 7] = [
         "permit(principal, action == Keyward::Action::\"Unwrap\", resource) when {\n  resource.version + 1 > 2 && \
          resource.name like \"a*\" || !resource.managed && [\"active\"].contains(resource.state)\n};\n",
     ),
-    ("refused", "@id(\"a;b\") // c;\nforbid(principal is Keyward::User, action, resource) unless { resource has state };"),
+    (
+        "refused",
+        "@id(\"a;b\") // c;\nforbid(principal is Keyward::User, action, resource) unless { resource has state };",
+    ),
 ];
 
 /// Of a key that was made for this and used for nothing.

@@ -58,7 +58,10 @@ fn decide(policies: &Policies) {
             let key = KeyDescription::new(name.clone(), KeyVersion::FIRST, id, WrappingAlgorithm::AesGcm, state);
             let decision = ask(Resource::Key(&key));
             assert_ne!(decision, Decision::NeedsKey);
-            assert!(by_name == Decision::NeedsKey || by_name.is_allowed() == decision.is_allowed(), "{operation} {state}");
+            assert!(
+                by_name == Decision::NeedsKey || by_name.is_allowed() == decision.is_allowed(),
+                "{operation} {state}"
+            );
         }
     }
 }
