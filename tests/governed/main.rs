@@ -1,6 +1,7 @@
 //! Policies and the audit log around a provider: what is decided, what is recorded, and what is not done.
 
 mod decided;
+mod full_disk;
 mod limits;
 mod recorded;
 mod spy;

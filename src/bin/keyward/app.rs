@@ -162,18 +162,21 @@ impl App {
             Together::Replicas => Box::new(Failover::replicas(members)?),
             Together::Siblings => Box::new(Failover::siblings(members)?.require_siblings(required)),
         };
-        governed::govern(self, provider, || self.first_token())
+        governed::govern(self, provider, || self.signing_token())
     }
 
-    /// The first of several tokens: its key signs the audit log.
-    fn first_token(&self) -> Result<Token> {
-        let uris = self.uris()?;
-        Token::open_with(&uris[0], options(&self.config, pin::from_environment()))
+    /// The token whose key signs the audit log: the first of several.
+    pub(crate) fn signing_token(&self) -> Result<Token> {
+        match self.together() {
+            None => self.open(),
+            // As when they serve: nobody is asked for the PIN.
+            Some(_) => Token::open_with(&self.uris()?.swap_remove(0), options(&self.config, pin::from_environment())),
+        }
     }
 
     /// Opens the token. The PIN comes from the URI, else from the environment, else from whoever
     /// sits at the terminal; it is tried once.
-    pub(crate) fn open(&self) -> Result<Token> {
+    fn open(&self) -> Result<Token> {
         self.open_one(&self.uri()?)
     }
 

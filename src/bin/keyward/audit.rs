@@ -77,7 +77,7 @@ impl AuditCommand {
 fn init(app: &App, public: Option<&Path>, format: Format) -> anyhow::Result<()> {
     // Before there is a key of which nobody has the public half.
     let file = public.map(|path| AtomicFile::create(path, Replace::No)).transpose()?;
-    let key = AuditKey::create(app.open()?)?;
+    let key = AuditKey::create(app.signing_token()?)?;
     let pem = key.public_key().to_pem();
     if let Some(mut file) = file {
         file.write_all(pem.as_bytes())?;
@@ -109,7 +109,7 @@ fn anchor(app: &App, path: &Path, format: Format) -> anyhow::Result<()> {
         let message = "the configuration file says that the audit log is not signed";
         return Err(Error::new(ErrorKind::InvalidArgument, message).into());
     }
-    let key = Arc::new(AuditKey::open(app.open()?)?);
+    let key = Arc::new(AuditKey::open(app.signing_token()?)?);
     let log = AuditLog::open(path, app.audit_options(AuditOptions::default()).signer(key.clone()).anchors(key))?;
     let anchor = log.anchor()?;
     log.close()?;

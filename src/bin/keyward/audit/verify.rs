@@ -36,7 +36,7 @@ impl Verify {
     pub(super) fn run(&self, app: &App) -> anyhow::Result<u8> {
         let path = self.log.of(app)?;
         let token = match app.uri_if_named()? {
-            Some(_) => Some(AuditKey::open(app.open()?)?),
+            Some(_) => Some(AuditKey::open(app.signing_token()?)?),
             None => None,
         };
         let given = self.public_key.as_deref().map(read_key).transpose()?;
