@@ -6,6 +6,7 @@ use cryptoki::object::Attribute;
 use keyward::token::{Token, TokenOptions};
 use keyward::{AlgorithmChoice, KeyAdmin, KeyRef, KeyVersion};
 use std::collections::BTreeSet;
+use std::time::SystemTime;
 
 /// All that PKCS#11 3.2 has, and one of a vendor's own.
 const CODES: &str = "CKR_ACTION_PROHIBITED CKR_AEAD_DECRYPT_FAILED CKR_ARGUMENTS_BAD CKR_ATTRIBUTE_READ_ONLY \
@@ -125,6 +126,9 @@ const MAKING: [(WrappingAlgorithm, &[&str]); 2] = [
 ];
 const CHANGING: &[&str] = &["C_FindObjectsInit", "C_GetAttributeValue", "C_SetAttributeValue"];
 const DESTROYING: &[&str] = &["C_DestroyObject"];
+const SCHEDULING: &[&str] = &["C_SetAttributeValue", "C_CreateObject"];
+/// Not those that making the key takes: they are those of other key pairs.
+const SIGNING: &[&str] = &["C_FindObjectsInit", "C_GetAttributeValue", "C_SignInit", "C_Sign"];
 const CLOSING: &[&str] = &["C_CloseSession"];
 /// Called once for each module that is loaded, so it is no operation: `a_module_that_does_not_tell_of_itself`.
 const LOADING: &[&str] = &["C_GetInfo"];
@@ -307,6 +311,30 @@ fn changing_and_destroying_keys() {
 }
 
 #[test]
+fn scheduling_the_end_of_keys() {
+    let faulty = Faulty::new();
+    let (hsm, key) = faulty.with_key(WrappingAlgorithm::AesGcm, faulty.options());
+    let schedule = || hsm.schedule_destruction(&key, KeyVersion::FIRST, SystemTime::now() + Duration::from_secs(9999));
+    // Enabled again, and the date is gone with that: a failure leaves it disabled at most.
+    let as_before = || {
+        let enabled = hsm.enable_key(&key, KeyVersion::FIRST);
+        enabled.is_ok_and(|key| key.destroy_after.is_none()) && generate(&hsm, &key).is_ok()
+    };
+    Case { functions: SCHEDULING, ..Case::PLAIN }.run(&faulty, schedule, as_before);
+}
+
+#[test]
+#[cfg(feature = "governed")]
+fn signing() {
+    use keyward::key::Signer;
+    let faulty = Faulty::new();
+    let hsm = faulty.open(faulty.options()).unwrap();
+    let signer = keyward::hsm::AuditKey::create(hsm.token().clone()).unwrap();
+    let sign = || signer.sign(b"head");
+    Case { functions: SIGNING, ..Case::PLAIN }.run(&faulty, sign, || sign().is_ok());
+}
+
+#[test]
 fn a_module_that_does_not_tell_of_itself() {
     // Its calls are then made through `cryptoki`, as with modules that keep a state for each function list.
     let faulty = Faulty::new();
@@ -326,9 +354,13 @@ fn called() -> BTreeSet<String> {
     faulty.script("* * log");
     let hsm = faulty.open(faulty.options()).unwrap();
     let key: KeyName = "a".parse().unwrap();
+    #[cfg(feature = "governed")]
+    keyward::key::Signer::sign(&keyward::hsm::AuditKey::create(hsm.token().clone()).unwrap(), b"head").unwrap();
     for algorithm in ALGORITHMS {
         hsm.create_key(&key, AlgorithmChoice::Exactly(algorithm)).unwrap();
         assert_works(&hsm, &key);
+        hsm.schedule_destruction(&key, KeyVersion::FIRST, SystemTime::now()).unwrap();
+        hsm.enable_key(&key, KeyVersion::FIRST).unwrap();
         hsm.describe_key(KeyRef::Name(&key)).unwrap();
         let _ = hsm.public_key(&key);
         hsm.rotate_key(&key, None).unwrap();
@@ -353,7 +385,11 @@ fn called() -> BTreeSet<String> {
 #[test]
 fn the_table_has_every_function_that_is_called() {
     let pairs = PROTECTING.iter().chain(&RECOVERING).chain(&MAKING).map(|(_, functions)| *functions);
-    let plain = [LOOKING, OPENING, OPENING_AGAIN, STARTING_ANEW, CHANGING, DESTROYING, CLOSING, LOADING];
+    let mut plain =
+        vec![LOOKING, OPENING, OPENING_AGAIN, STARTING_ANEW, CHANGING, DESTROYING, CLOSING, LOADING, SCHEDULING];
+    if cfg!(feature = "governed") {
+        plain.push(SIGNING);
+    }
     let table: BTreeSet<String> = pairs.chain(plain).flatten().map(|function| (*function).to_owned()).collect();
     assert_eq!(called(), table);
     assert_eq!(CODES.split_whitespace().count(), 104);
