@@ -105,8 +105,14 @@ impl Outcome {
     pub fn of<T>(result: &Result<T>) -> Self {
         match result {
             Ok(_) => Self { ended: Ended::Ok, error: None, keys: Vec::new() },
-            Err(error) => Self { ended: Ended::Failed, error: Some(error.kind()), keys: Vec::new() },
+            Err(error) => Self::failed(error),
         }
+    }
+
+    /// That of an operation that failed with this error.
+    #[must_use]
+    pub fn failed(error: &Error) -> Self {
+        Self { ended: Ended::Failed, error: Some(error.kind()), keys: Vec::new() }
     }
 
     /// That of an operation of which nobody knows whether it was done.

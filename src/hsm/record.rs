@@ -43,6 +43,8 @@ pub(super) struct Place {
 }
 
 const APPLICATION: &[u8] = b"keyward";
+/// What all versions of a record begin with.
+const KIND: &[u8] = b"keyward-key-record ";
 const FIRST_LINE: &str = "keyward-key-record 1";
 
 impl Record {
@@ -144,6 +146,11 @@ impl Record {
             let Some(shown) = session.attributes(handle, &[AttributeType::Label, AttributeType::Value])? else {
                 continue;
             };
+            // The audit log's objects say what they are, too.
+            let of_another_kind = |value: &[u8]| value.starts_with(b"keyward-") && !value.starts_with(KIND);
+            if shown.bytes(Attribute::Value).is_some_and(of_another_kind) {
+                continue;
+            }
             let label = String::from_utf8_lossy(shown.bytes(Attribute::Label).unwrap_or_default()).into_owned();
             places.push(Place { label, record: shown.bytes(Attribute::Value).and_then(Self::parse) });
         }

@@ -53,6 +53,9 @@ fn what_is_allowed_is_done_and_recorded() {
     let governed = Governed::new(MINE);
     governed.ok("encrypt --key payments -c tenant=acme plain -o sealed");
     assert_eq!(governed.ok("decrypt -c tenant=acme sealed"), "hello");
+    // What the audit log keeps on the token is nothing that is left over.
+    let doctor = governed.ok("doctor");
+    assert!(doctor.contains("0 failures, 0 warnings"), "{doctor}");
     governed.ok("key rotate payments");
     assert!(governed.ok("rewrap --key payments -c tenant=acme sealed").contains("rewrapped"));
     let shown = governed.ok("audit show --json");

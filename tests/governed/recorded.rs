@@ -96,3 +96,17 @@ fn many_threads_share_a_log_that_verifies() {
     assert_eq!(told.len(), 8 * 25 * 2);
     assert!(told.iter().all(|record| record.result.name() == "ok"));
 }
+
+#[test]
+fn what_fails_before_a_key_is_asked_is_a_failure_and_no_refusal() {
+    let (spy, log) = (spy(), Log::new());
+    let opened = log.open();
+    let governed = governed(&spy).log(opened.clone());
+    let none: KeyName = "none".parse().unwrap();
+    assert_kind(governed.generate_data_key(&none, &context(), DataKeyLength::Bytes32), ErrorKind::KeyNotFound);
+    assert_kind(governed.destroy_key(&none, KeyVersion::FIRST), ErrorKind::KeyNotFound);
+    opened.close().unwrap();
+    let told = history(&log.path, &Filter::default()).unwrap().operations;
+    let told: Vec<_> = told.iter().map(|one| (one.result.name(), one.error.as_deref().unwrap())).collect();
+    assert_eq!(told, [("failed", "KeyNotFound"), ("failed", "KeyNotFound")]);
+}

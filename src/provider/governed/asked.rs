@@ -2,7 +2,7 @@
 
 use super::Governed;
 use crate::audit::{Event, EventKey, Outcome};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::key::{EncryptionContext, KeyDescription, Operation};
 use crate::policy::{Decision, Request, Resource};
 
@@ -40,12 +40,22 @@ impl<P> Governed<P> {
         }
     }
 
-    /// Records what is refused before anything was asked of a key, and gives the error back.
+    /// Records what ends before anything was asked of a key, and gives the error back: what is refused as that,
+    /// and what failed, because there is no such key or no token, as failed.
     pub(super) fn refused(&self, asked: Asked<'_>, keys: impl IntoIterator<Item = EventKey>, error: Error) -> Error {
-        if let Some(log) = &self.log {
-            log.refused(self.event(asked, keys), &error);
+        let Some(log) = &self.log else { return error };
+        let event = self.event(asked, keys);
+        if matches!(error.kind(), ErrorKind::PolicyDenied | ErrorKind::LimitExceeded) {
+            log.refused(event, &error);
+            return error;
         }
-        error
+        match log.begin(event) {
+            Ok(pending) => {
+                pending.finish(Outcome::failed(&error));
+                error
+            }
+            Err(not_recorded) => not_recorded,
+        }
     }
 
     /// Does `work` when it is on record that it will be done, and records what came of it. `about` names the keys
