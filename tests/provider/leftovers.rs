@@ -13,7 +13,7 @@ fn record(id: [u8; 16]) -> String {
 }
 
 fn data_objects(token: &SoftToken) -> usize {
-    raw::logged_in(token).find_objects(&[Attribute::Class(ObjectClass::DATA)]).unwrap().len()
+    raw::objects(&raw::logged_in(token), &[Attribute::Class(ObjectClass::DATA)]).len()
 }
 
 #[test]

@@ -55,8 +55,12 @@ pub(crate) fn generate(session: &Session, label: &str, id: &[u8], more: &[Attrib
 pub(crate) fn find(session: &Session, label: &str) -> Vec<ObjectHandle> {
     let template =
         [Attribute::Class(ObjectClass::SECRET_KEY), Attribute::KeyType(KeyType::AES), Attribute::Label(label.into())];
-    let mut found = session.find_objects(&template).unwrap();
-    // Behind the module that injects faults everything may be found twice.
+    objects(session, &template)
+}
+
+/// The objects that match, each once: behind the module that injects faults everything may be found twice.
+pub(crate) fn objects(session: &Session, template: &[Attribute]) -> Vec<ObjectHandle> {
+    let mut found = session.find_objects(template).unwrap();
     found.sort_by_key(ObjectHandle::handle);
     found.dedup();
     found

@@ -23,7 +23,7 @@ fn rewrite(token: &SoftToken, key: &KeyName, beside: bool, change: impl Fn(&str)
     let session = raw::logged_in(token);
     let label = format!("{key}:1");
     let template = [Attribute::Class(ObjectClass::DATA), Attribute::Label(label.clone().into_bytes())];
-    let before = session.find_objects(&template).unwrap();
+    let before = raw::objects(&session, &template);
     let value = session.get_attributes(before[0], &[AttributeType::Value]).unwrap().remove(0);
     let Attribute::Value(value) = value else { panic!("{value:?}") };
     records::write(&session, &label, &change(&String::from_utf8(value).unwrap()));
@@ -62,7 +62,7 @@ fn a_scheduled_version_is_disabled_now_and_destroyed_when_it_is_time() {
         assert_eq!(hsm.list_keys().unwrap().len(), 1);
         hsm.expire_key(&key, V1, date).unwrap();
         assert_kind(hsm.expire_key(&key, V1, date), ErrorKind::KeyNotFound);
-        assert_eq!(raw::logged_in(&token).find_objects(&[]).unwrap(), [], "neither key nor record");
+        assert_eq!(raw::objects(&raw::logged_in(&token), &[]), [], "neither key nor record");
     }
 }
 
@@ -107,7 +107,7 @@ fn of_two_records_the_one_without_a_date_counts() {
     hsm.schedule_destruction(&key, V1, now() + DAY).unwrap();
     hsm.schedule_destruction(&key, V1, now() + 2 * DAY).unwrap();
     assert_eq!(the_first(&hsm).destroy_after, Some(now() + 2 * DAY));
-    let data = raw::logged_in(&token).find_objects(&[Attribute::Class(ObjectClass::DATA)]).unwrap();
+    let data = raw::objects(&raw::logged_in(&token), &[Attribute::Class(ObjectClass::DATA)]);
     assert_eq!(data.len(), 1);
 }
 
