@@ -11,6 +11,8 @@
 #[path = "../tests/faults/faulty.rs"]
 #[allow(dead_code, reason = "what the tests need of it")]
 mod faulty;
+#[path = "common/rate.rs"]
+mod rate;
 
 use faulty::Faulty;
 use keyward::audit::{AuditLog, AuditOptions};
@@ -19,34 +21,12 @@ use keyward::key::Principal;
 use keyward::policy::Policies;
 use keyward::provider::Governed;
 use keyward::{DataKeyLength, EncryptionContext, KeyProvider, WrappingAlgorithm};
+use rate::{median, rate};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread;
 use std::time::{Duration, Instant};
 
 const ROUND: Duration = Duration::from_millis(500);
 const ROUNDS: usize = 5;
-
-/// How many times a second all threads together did `work`.
-fn rate(threads: usize, work: impl Fn() + Sync) -> f64 {
-    let (done, began) = (AtomicU64::new(0), Instant::now());
-    thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                while began.elapsed() < ROUND {
-                    work();
-                    done.fetch_add(1, Ordering::Relaxed);
-                }
-            });
-        }
-    });
-    done.load(Ordering::Relaxed) as f64 / began.elapsed().as_secs_f64()
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
-}
 
 /// A policy that applies, among others that do not.
 fn policies() -> Policies {
@@ -100,10 +80,11 @@ fn main() {
                     }
                 };
                 // The sessions are opened, and the key is found.
-                rate(threads, || work(&governed));
+                rate(threads, ROUND, || work(&governed));
                 faulty.script(script);
-                let rates: Vec<(f64, f64)> =
-                    (0..ROUNDS).map(|_| (rate(threads, || work(&hsm)), rate(threads, || work(&governed)))).collect();
+                let rates: Vec<(f64, f64)> = (0..ROUNDS)
+                    .map(|_| (rate(threads, ROUND, || work(&hsm)), rate(threads, ROUND, || work(&governed))))
+                    .collect();
                 println!(
                     "{token:8} {operation:9}  {threads:7}  {:9.0}  {:9.0}  {:.2}",
                     median(rates.iter().map(|(without, _)| *without).collect()),

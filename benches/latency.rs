@@ -11,37 +11,18 @@
 #[path = "../tests/faults/faulty.rs"]
 #[allow(dead_code, reason = "what the tests need of it")]
 mod faulty;
+#[path = "common/rate.rs"]
+mod rate;
 
 use faulty::Faulty;
 use keyward::{DataKeyLength, EncryptionContext, KeyProvider, WrappingAlgorithm};
-use std::sync::atomic::{AtomicU64, Ordering};
+use rate::{median, rate};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const AWAY: Duration = Duration::from_millis(1);
 const ROUND: Duration = Duration::from_millis(400);
 const ROUNDS: usize = 5;
-
-/// How many times a second all threads together did `work`.
-fn rate(threads: usize, work: impl Fn() + Sync) -> f64 {
-    let (done, began) = (AtomicU64::new(0), Instant::now());
-    thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                while began.elapsed() < ROUND {
-                    work();
-                    done.fetch_add(1, Ordering::Relaxed);
-                }
-            });
-        }
-    });
-    done.load(Ordering::Relaxed) as f64 / began.elapsed().as_secs_f64()
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
-}
 
 fn main() {
     let context = EncryptionContext::from_pairs([("bench", "latency")]).unwrap();
@@ -70,12 +51,12 @@ fn main() {
                     }
                 };
                 // The sessions are opened, and the key is found.
-                rate(sessions, work);
+                rate(sessions, ROUND, work);
                 faulty.script(&format!("* * delay {}ms", AWAY.as_millis()));
                 let (rates, ratios): (Vec<f64>, Vec<f64>) = (0..ROUNDS)
                     .map(|_| {
-                        let bare = rate(sessions, || thread::sleep(AWAY));
-                        let ours = rate(sessions, work);
+                        let bare = rate(sessions, ROUND, || thread::sleep(AWAY));
+                        let ours = rate(sessions, ROUND, work);
                         (ours, ours * f64::from(calls) / bare)
                     })
                     .unzip();

@@ -1,48 +1,16 @@
 //! A disk without room: operations are refused, and the log stays in order.
 
+use crate::small_disk::SmallDisk;
 use crate::{Place, event, never, operate, refusal};
 use keyward::ErrorKind;
 use keyward::audit::{AuditLog, Filter, history};
 use std::fs;
-use std::io::Write;
 use std::path::Path;
-use std::process::Command;
-
-/// A file system of 64 KiB, for as long as it is in scope.
-struct SmallDisk(tempfile::TempDir);
-
-impl SmallDisk {
-    fn mount() -> Option<Self> {
-        let directory = tempfile::tempdir().unwrap();
-        let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", "size=64k", "keyward-test"]).arg(directory.path());
-        mount.output().is_ok_and(|output| output.status.success()).then(|| Self(directory))
-    }
-
-    fn fill(&self) {
-        let mut file = fs::File::create(self.0.path().join("filler")).unwrap();
-        while file.write_all(&[1; 512]).is_ok() {}
-    }
-
-    fn free(&self) {
-        fs::remove_file(self.0.path().join("filler")).unwrap();
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg(self.0.path()).status();
-    }
-}
 
 #[test]
 fn what_cannot_be_written_down_is_not_done() {
-    let Some(disk) = SmallDisk::mount() else {
-        // Past the test's captured output: this is to be seen.
-        let _ = writeln!(std::io::stderr(), "NOT TESTED: a full disk (mounting a tmpfs is not permitted)");
-        return;
-    };
-    let place = Place::within(tempfile::tempdir_in(disk.0.path()).unwrap());
+    let Some(disk) = SmallDisk::mount(64) else { return };
+    let place = Place::within(tempfile::tempdir_in(disk.path("")).unwrap());
     let log = place.open(place.signed(never()));
     operate(&log);
     let let_through = log.begin(event()).unwrap();

@@ -13,6 +13,9 @@ mod rotation;
 mod shared;
 mod tampered;
 
+#[path = "../common/small_disk.rs"]
+mod small_disk;
+
 use fake::{Anchors, FakeSigner};
 use keyward::audit::{AuditLog, AuditOptions, Event, Finding, HeadKey, Outcome, Report, Verify};
 use keyward::key::{Operation, Principal};

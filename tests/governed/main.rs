@@ -6,6 +6,9 @@ mod limits;
 mod recorded;
 mod spy;
 
+#[path = "../common/small_disk.rs"]
+mod small_disk;
+
 use keyward::audit::{AuditLog, AuditOptions};
 use keyward::key::{Operation, Principal};
 use keyward::policy::Policies;

@@ -22,3 +22,7 @@ mod ranges;
 mod raw;
 mod rewrap;
 mod streams;
+
+#[path = "../common/small_disk.rs"]
+#[allow(dead_code, reason = "what other tests need of it")]
+mod small_disk;
