@@ -297,6 +297,18 @@ impl<P: KeyProvider> KeyProvider for Governed<P> {
         self.protecting(asked, key, work, |(_, wrapped)| wrapped)
     }
 
+    fn data_key_for_message(
+        &self,
+        key: &KeyName,
+        context: &EncryptionContext,
+        length: DataKeyLength,
+        message_len: u64,
+    ) -> Result<(DataKey, WrappedKeys)> {
+        let asked = Asked::of(Operation::GenerateDataKey).context(context);
+        let work = || self.inner.data_key_for_message(key, context, length, message_len);
+        self.protecting(asked, key, work, |(_, wrapped)| wrapped)
+    }
+
     fn wrap_data_key(&self, key: &KeyName, context: &EncryptionContext, data_key: &DataKey) -> Result<WrappedKeys> {
         let asked = Asked::of(Operation::Wrap).context(context);
         self.protecting(asked, key, || self.inner.wrap_data_key(key, context, data_key), |wrapped| wrapped)
