@@ -60,8 +60,9 @@ use watch::Watch;
 /// **A master key that is disabled, rotated or destroyed elsewhere goes on serving from memory**, until `max_age` is
 /// over. Changes that are made through this provider ([`KeyAdmin`](crate::KeyAdmin)) forget everything at once, and
 /// so does [`clear`](Self::clear). So does [`describe_key`](KeyProvider::describe_key), which always asks, where it
-/// hears that a key is not what it was: with policies or a log, [`Governed`](crate::provider::Governed) describes
-/// keys before it uses them, and changes are noticed as soon as the token's provider notices them.
+/// hears of a key for the first time, or that it is not what it was: with a log, or policies that look at more than
+/// names, [`Governed`](crate::provider::Governed) describes keys before it uses them, and changes are noticed as soon
+/// as the token's provider notices them. That also means that a token that is away stops what is governed so.
 ///
 /// Whoever reads the memory of the process gets the data keys that are kept, and with one all its messages. They are
 /// in locked memory, and wiped when they are put out: the one that was not used for longest, where there are more

@@ -1,5 +1,6 @@
 //! Policies and the audit log around a provider: what is decided, what is recorded, and what is not done.
 
+mod cached;
 mod decided;
 mod limits;
 mod recorded;
