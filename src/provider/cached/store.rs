@@ -188,11 +188,13 @@ mod tests {
     const ID: Id = [1; 32];
     const WAITERS: usize = 8;
 
+    type Made = Result<(u32, u32)>;
+
     fn store() -> Store<u32> {
         Store::new(Counts::of("test"), Duration::from_secs(9), 2)
     }
 
-    fn ask(store: &Store<u32>, make: impl FnOnce() -> Result<(u32, u32)>) -> Result<u32> {
+    fn ask(store: &Store<u32>, make: impl FnOnce() -> Made) -> Result<u32> {
         store.take_or_make(ID, &Instant::now, |value| Taken::Some(*value), make)
     }
 
@@ -208,8 +210,8 @@ mod tests {
     /// One leads with `make`; the others wait for it, and then do `after`. What each of them got.
     fn with_waiters(
         store: &Store<u32>,
-        make: impl FnOnce() -> Result<(u32, u32)> + Send,
-        after: impl Fn() -> Result<(u32, u32)> + Sync,
+        make: impl FnOnce() -> Made + Send,
+        after: impl Fn() -> Made + Sync,
     ) -> Vec<Result<u32>> {
         let begun = Barrier::new(WAITERS + 1);
         thread::scope(|scope| {
@@ -244,7 +246,7 @@ mod tests {
     #[test]
     fn those_who_waited_for_a_failure_ask_all_at_once_each_for_itself() {
         let failure = || Error::new(ErrorKind::TokenUnavailable, "away");
-        let leaders: [fn() -> Result<(u32, u32)>; 2] =
+        let leaders: [fn() -> Made; 2] =
             [|| Err(Error::new(ErrorKind::Timeout, "late")), || panic!("a panic that is part of the test")];
         for leader in leaders {
             let store = store();
@@ -283,9 +285,7 @@ mod tests {
             later(8);
             Ok((1, 1))
         };
-        let ask = |make: &dyn Fn() -> Result<(u32, u32)>| {
-            store.take_or_make(ID, &clock, |value| Taken::Some(*value), make).unwrap()
-        };
+        let ask = |make: &dyn Fn() -> Made| store.take_or_make(ID, &clock, |value| Taken::Some(*value), make).unwrap();
         assert_eq!(ask(&made), 1);
         assert_eq!(ask(&|| Ok((2, 2))), 1);
         later(1);
