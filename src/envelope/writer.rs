@@ -102,6 +102,22 @@ impl<'a> Encryptor<'a> {
     /// Each plaintext is at most so many bytes long; writing more fails with `LimitExceeded`. Whoever can say so lets
     /// a provider that keeps data keys ([`Cached`](crate::provider::Cached)) use one for many outputs. Otherwise
     /// every stream and every file has a data key of its own; [`encrypt`](Self::encrypt) knows the length itself.
+    ///
+    /// ```no_run
+    /// use keyward::durable::Replace;
+    /// use keyward::provider::{CacheLimits, Cached};
+    /// use keyward::{Encryptor, KeyName, KeyProvider};
+    /// use std::{fs, path::Path, time::Duration};
+    /// # fn example(hsm: &dyn KeyProvider) -> Result<(), Box<dyn std::error::Error>> {
+    /// let key: KeyName = "backups".parse()?;
+    /// let cached = Cached::new(hsm, CacheLimits::new(Duration::from_secs(300), 1000, 500)?);
+    /// let encryptor = Encryptor::new(&cached, &key);
+    /// for input in ["one", "two"].map(Path::new) {
+    ///     let len = fs::metadata(input)?.len();
+    ///     encryptor.clone().max_len(len).encrypt_file(input, &input.with_extension("kw"), Replace::No)?;
+    /// }
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn max_len(mut self, len: u64) -> Self {
         self.max_len = Some(len);
