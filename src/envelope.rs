@@ -26,6 +26,7 @@ mod open;
 mod range;
 mod reader;
 mod rewrap;
+mod room;
 mod slots;
 mod verifier;
 mod writer;

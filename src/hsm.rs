@@ -242,6 +242,16 @@ impl KeyProvider for HsmProvider {
         })
     }
 
+    fn data_key_for_message(
+        &self,
+        key: &KeyName,
+        context: &EncryptionContext,
+        length: DataKeyLength,
+        _: u64,
+    ) -> Result<(DataKey, WrappedKeys)> {
+        self.generate_data_key(key, context, length)
+    }
+
     fn wrap_data_key(&self, key: &KeyName, context: &EncryptionContext, data_key: &DataKey) -> Result<WrappedKeys> {
         self.protecting(key, |session, master| {
             self.count_wrap(master)?;

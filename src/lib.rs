@@ -14,7 +14,8 @@
 //! - [`key::PublicKeyProvider`] wraps with an RSA public key on hosts without a token;
 //!   [`key::CustomerKey`] encrypts under a key that the caller keeps.
 //! - [`policy::Policies`] says who may do what with which key, with the feature `governed`.
-//! - [`provider::Failover`] keeps working while one of several tokens is down.
+//! - [`provider::Failover`] keeps working while one of several tokens is down; [`provider::Cached`] keeps data keys in
+//!   memory, within limits.
 //!
 //! ```no_run
 //! use keyward::{Decryptor, EncryptionContext, Encryptor, KeyName, hsm::HsmProvider, token::Token};

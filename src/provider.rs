@@ -1,5 +1,6 @@
 //! Wrappers that implement [`KeyProvider`](crate::KeyProvider) around others.
 
+mod cached;
 mod failover;
 #[cfg(feature = "governed")]
 mod governed;
@@ -9,6 +10,7 @@ mod member;
 mod members;
 mod watched;
 
+pub use cached::{CacheLimits, CacheStats, Cached};
 pub use failover::Failover;
 #[cfg(feature = "governed")]
 pub use governed::Governed;

@@ -74,7 +74,7 @@ impl Decryptor<'_> {
 /// of the plaintext. The plaintext is never written anywhere.
 ///
 /// The encryptor's context is the new file's: carry the old one over with
-/// [`Encryptor::context`]. Both paths may be the same with [`Replace::Yes`].
+/// [`Encryptor::context`]. Its [`max_len`](Encryptor::max_len) does not count. Both paths may be the same with [`Replace::Yes`].
 ///
 /// # Errors
 /// As [`Decryptor::reader`] and [`Encryptor::encrypt_file`].
@@ -87,7 +87,8 @@ pub fn reencrypt_file(
 ) -> Result<u64> {
     let mut reader = decryptor.seekable_reader(open_input(input)?)?;
     let target = AtomicFile::create(output, replace)?;
-    let mut writer = encryptor.writer(target)?;
+    // A data key that is kept for other files may be the very one that this file had.
+    let mut writer = encryptor.with_fresh_keys().writer(target)?;
     let mut done = 0;
     loop {
         match reader.write_to(&mut writer)? {

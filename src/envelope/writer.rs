@@ -2,6 +2,7 @@
 
 use super::body::{BodyKey, BodyWriter, SALT_LEN, sealed_len};
 use super::core::{Core, choose_slots_len};
+use super::room::Room;
 use super::slots::{DetachedSlots, Half, half_len};
 use super::{BODY_CONTEXT, verifier};
 use crate::cipher::{Engine, random};
@@ -27,6 +28,7 @@ pub struct Encryptor<'a> {
     context: EncryptionContext,
     engine: Engine,
     slots_len: Option<u32>,
+    max_len: Option<u64>,
     pub(super) progress: Option<&'a (dyn Fn(u64) + Sync)>,
 }
 
@@ -59,6 +61,7 @@ impl<'a> Encryptor<'a> {
             context: EncryptionContext::new(),
             engine: Engine::default(),
             slots_len: None,
+            max_len: None,
             progress: None,
         }
     }
@@ -96,6 +99,36 @@ impl<'a> Encryptor<'a> {
         self
     }
 
+    /// Each plaintext is at most so many bytes long; writing more fails with `LimitExceeded`. Whoever can say so lets
+    /// a provider that keeps data keys ([`Cached`](crate::provider::Cached)) use one for many outputs. Otherwise
+    /// every stream and every file has a data key of its own; [`encrypt`](Self::encrypt) knows the length itself.
+    ///
+    /// ```no_run
+    /// use keyward::durable::Replace;
+    /// use keyward::provider::{CacheLimits, Cached};
+    /// use keyward::{Encryptor, KeyName, KeyProvider};
+    /// use std::{fs, path::Path, time::Duration};
+    /// # fn example(hsm: &dyn KeyProvider) -> Result<(), Box<dyn std::error::Error>> {
+    /// let key: KeyName = "backups".parse()?;
+    /// let cached = Cached::new(hsm, CacheLimits::new(Duration::from_secs(300), 1000, 500)?);
+    /// let encryptor = Encryptor::new(&cached, &key);
+    /// for input in ["one", "two"].map(Path::new) {
+    ///     let len = fs::metadata(input)?.len();
+    ///     encryptor.clone().max_len(len).encrypt_file(input, &input.with_extension("kw"), Replace::No)?;
+    /// }
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn max_len(mut self, len: u64) -> Self {
+        self.max_len = Some(len);
+        self
+    }
+
+    /// The same, and every output gets a data key that is used for nothing else.
+    pub(super) fn with_fresh_keys(&self) -> Self {
+        Self { max_len: None, ..self.clone() }
+    }
+
     /// Calls `progress` with the plaintext bytes done so far, in whole-file calls.
     #[must_use]
     pub fn progress(mut self, progress: &'a (dyn Fn(u64) + Sync)) -> Self {
@@ -109,7 +142,11 @@ impl<'a> Encryptor<'a> {
     /// What the provider answers; `LimitExceeded` for more than 16 keys or a slots length that is
     /// too small for them; `Io` where writing fails.
     pub fn writer<W: Write>(&self, inner: W) -> Result<EncryptWriter<W>> {
-        let (data_key, keys) = self.data_key()?;
+        self.writer_for(self.max_len, inner)
+    }
+
+    fn writer_for<W: Write>(&self, max_len: Option<u64>, inner: W) -> Result<EncryptWriter<W>> {
+        let (data_key, keys) = self.data_key(max_len)?;
         let half = keys.as_ref().map(Half::first);
         // A verifier's length is known before the CORE that it depends on.
         let needed = half.as_ref().map_or(super::slots::HALF_OVERHEAD + CUSTOMER_ENTRY_LEN, Half::len);
@@ -122,7 +159,7 @@ impl<'a> Encryptor<'a> {
         };
         let mut slots = half.encode(half_len(core.slots_len))?;
         slots.resize(core.slots_len, 0);
-        self.begin(&core, &slots, data_key.as_ref(), inner)
+        self.begin(&core, &slots, data_key.as_ref(), max_len, inner)
     }
 
     /// A writer that encrypts to `inner`, and the wrapped keys, which are not written there but
@@ -131,7 +168,7 @@ impl<'a> Encryptor<'a> {
     /// # Errors
     /// As [`writer`](Self::writer).
     pub fn writer_detached<W: Write>(&self, inner: W) -> Result<(EncryptWriter<W>, DetachedSlots)> {
-        let (data_key, keys) = self.data_key()?;
+        let (data_key, keys) = self.data_key(self.max_len)?;
         let core = Core::new(true, self.slots_len.unwrap_or(0), &self.context)?;
         let keys = match (keys, &self.protection) {
             (None, Protection::Customer { key, .. }) => verifier::entry(key, core.as_bytes())?.into(),
@@ -139,7 +176,7 @@ impl<'a> Encryptor<'a> {
             (None, _) => return Err(Error::new(ErrorKind::Internal, "no keys to wrap with")),
         };
         let detached = DetachedSlots::from_half(Half::first(&keys))?;
-        let writer = self.begin(&core, &vec![0; core.slots_len], data_key.as_ref(), inner)?;
+        let writer = self.begin(&core, &vec![0; core.slots_len], data_key.as_ref(), self.max_len, inner)?;
         Ok((writer, detached))
     }
 
@@ -148,13 +185,16 @@ impl<'a> Encryptor<'a> {
     /// # Errors
     /// As [`writer`](Self::writer).
     pub fn encrypt(&self, plaintext: &[u8]) -> Result<Vec<u8>> {
-        let mut writer = self.writer(Vec::with_capacity(4096 + sealed_len(plaintext.len())))?;
+        let len = plaintext.len();
+        Room::of(self.max_len).check_for(len)?;
+        let mut writer = self.writer_for(Some(len as u64), Vec::with_capacity(4096 + sealed_len(plaintext.len())))?;
         writer.write_all(plaintext).map_err(|error| Error::io("cannot encrypt", error))?;
         writer.finish()
     }
 
-    /// A fresh data key wrapped by all; with a customer's key there is neither.
-    fn data_key(&self) -> Result<(Option<DataKey>, Option<WrappedKeys>)> {
+    /// A data key wrapped by all; with a customer's key there is neither. It is a fresh one, unless it is known how
+    /// much is to be encrypted.
+    fn data_key(&self, max_len: Option<u64>) -> Result<(Option<DataKey>, Option<WrappedKeys>)> {
         let keys = match &self.protection {
             Protection::Keys(keys) => keys,
             Protection::Customer { alone: true, .. } => return Ok((None, None)),
@@ -169,7 +209,13 @@ impl<'a> Encryptor<'a> {
         let Some(((provider, key), others)) = keys.split_first() else {
             return Err(Error::new(ErrorKind::Internal, "no keys to wrap with"));
         };
-        let (data_key, wrapped) = provider.generate_data_key(key, &self.context, DataKeyLength::Bytes32)?;
+        let (context, length) = (&self.context, DataKeyLength::Bytes32);
+        let (data_key, wrapped) = match max_len {
+            // What has no known end could pass what one data key may encrypt, so it does not share one.
+            None => provider.generate_data_key(key, context, length)?,
+            // Each message has keys of its own, derived from the data key, the random salt and the random id in CORE.
+            Some(len) => provider.data_key_for_message(key, context, length, len)?,
+        };
         let mut all = wrapped.into_vec();
         for (provider, key) in others {
             all.extend(provider.wrap_data_key(key, &self.context, &data_key)?.into_vec());
@@ -182,6 +228,7 @@ impl<'a> Encryptor<'a> {
         core: &Core,
         slots: &[u8],
         data_key: Option<&DataKey>,
+        max_len: Option<u64>,
         mut inner: W,
     ) -> Result<EncryptWriter<W>> {
         let input_key = match (&self.protection, data_key) {
@@ -194,7 +241,7 @@ impl<'a> Encryptor<'a> {
         let key = BodyKey::derive(self.engine, input_key, &salt, &[BODY_CONTEXT, core.as_bytes()])?;
         let header = [core.as_bytes(), slots].concat();
         inner.write_all(&header).map_err(|error| Error::io("cannot write", error))?;
-        Ok(EncryptWriter(BodyWriter::new(key, &salt, inner)?))
+        Ok(EncryptWriter { body: BodyWriter::new(key, &salt, inner)?, room: Room::of(max_len) })
     }
 }
 
@@ -214,33 +261,42 @@ impl fmt::Debug for Encryptor<'_> {
 /// Encrypts what is written to it. [`finish`](Self::finish) writes the end; without it the envelope
 /// is truncated, and readers refuse it.
 #[derive(Debug)]
-pub struct EncryptWriter<W: Write>(BodyWriter<W>);
+pub struct EncryptWriter<W: Write> {
+    body: BodyWriter<W>,
+    room: Room,
+}
 
 impl<W: Write> EncryptWriter<W> {
     /// Reads plaintext from `source` with one copy less than writing it; how much, 0 at its end.
     ///
     /// # Errors
-    /// What reading or writing answers.
+    /// What reading or writing answers; `LimitExceeded` where there is more than [`Encryptor::max_len`].
     pub fn read_from(&mut self, source: &mut impl Read) -> io::Result<usize> {
-        self.0.read_from(source)
+        let len = self.body.read_from(source)?;
+        self.room.take(len)?;
+        Ok(len)
     }
 
     /// Writes the end and flushes.
     ///
     /// # Errors
-    /// `Io` where writing fails.
+    /// `Io` where writing fails; `LimitExceeded` where more was written than [`Encryptor::max_len`].
     pub fn finish(self) -> Result<W> {
-        self.0.finish()
+        self.room.check()?;
+        self.body.finish()
     }
 }
 
 impl<W: Write> Write for EncryptWriter<W> {
     fn write(&mut self, plaintext: &[u8]) -> io::Result<usize> {
-        self.0.write(plaintext)
+        self.room.check_for(plaintext.len())?;
+        let len = self.body.write(plaintext)?;
+        self.room.take(len)?;
+        Ok(len)
     }
 
     /// Does nothing: a chunk can only be written whole. [`finish`](Self::finish) flushes.
     fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
+        self.body.flush()
     }
 }

@@ -69,6 +69,14 @@ impl DataKey {
         })
     }
 
+    /// The same key once more, in locked memory of its own, which is wiped when that one is dropped. For what keeps
+    /// keys and hands them out again; nobody else has a reason to hold one twice.
+    pub(crate) fn duplicate(&self) -> Self {
+        let mut slot = LockedSlot::new();
+        slot.bytes_mut().copy_from_slice(self.slot.bytes());
+        Self { slot, length: self.length }
+    }
+
     /// How long the key is.
     #[must_use]
     pub fn length(&self) -> DataKeyLength {
@@ -108,6 +116,17 @@ mod tests {
     fn only_two_lengths() {
         for len in [0, 15, 17, 24, 31, 33] {
             assert!(DataKey::from_slice(&vec![0; len]).is_err(), "{len}");
+        }
+    }
+
+    #[test]
+    fn a_duplicate_is_a_key_of_its_own() {
+        for length in [16, 32] {
+            let key = DataKey::from_slice(&vec![5; length]).unwrap();
+            let other = key.duplicate();
+            assert_ne!(key.expose_secret().as_ptr(), other.expose_secret().as_ptr());
+            drop(key);
+            assert_eq!(other.expose_secret(), vec![5; length]);
         }
     }
 

@@ -215,6 +215,22 @@ pub trait KeyProvider: Send + Sync {
         length: DataKeyLength,
     ) -> Result<(DataKey, WrappedKeys)>;
 
+    /// A data key for one message of at most `message_len` bytes, and the same wrapped under `key`. Unlike that of
+    /// [`generate_data_key`](Self::generate_data_key) it need not be fresh: a provider that keeps data keys
+    /// ([`Cached`](crate::provider::Cached)) gives one to many messages under the same key and context. All others
+    /// make a fresh one.
+    ///
+    /// So it is for messages that may share a data key, and for nothing else: each must be encrypted under a key of
+    /// its own that is derived from the data key and from something random in the message, as envelopes do.
+    /// Whoever cannot say how long the message will be asks for a fresh key instead.
+    fn data_key_for_message(
+        &self,
+        key: &KeyName,
+        context: &EncryptionContext,
+        length: DataKeyLength,
+        message_len: u64,
+    ) -> Result<(DataKey, WrappedKeys)>;
+
     /// Wraps a data key that exists under the current version of `key`.
     fn wrap_data_key(&self, key: &KeyName, context: &EncryptionContext, data_key: &DataKey) -> Result<WrappedKeys>;
 
@@ -289,6 +305,9 @@ macro_rules! forward {
             }
             fn generate_data_key(&self, key: &KeyName, context: &EncryptionContext, length: DataKeyLength) -> Result<(DataKey, WrappedKeys)> {
                 (**self).generate_data_key(key, context, length)
+            }
+            fn data_key_for_message(&self, key: &KeyName, context: &EncryptionContext, length: DataKeyLength, message_len: u64) -> Result<(DataKey, WrappedKeys)> {
+                (**self).data_key_for_message(key, context, length, message_len)
             }
             fn wrap_data_key(&self, key: &KeyName, context: &EncryptionContext, data_key: &DataKey) -> Result<WrappedKeys> {
                 (**self).wrap_data_key(key, context, data_key)

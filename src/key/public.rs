@@ -252,6 +252,16 @@ impl KeyProvider for PublicKeyProvider {
         Ok((data_key, wrapped.into()))
     }
 
+    fn data_key_for_message(
+        &self,
+        key: &KeyName,
+        context: &EncryptionContext,
+        length: DataKeyLength,
+        _: u64,
+    ) -> Result<(DataKey, WrappedKeys)> {
+        self.generate_data_key(key, context, length)
+    }
+
     fn wrap_data_key(&self, key: &KeyName, context: &EncryptionContext, data_key: &DataKey) -> Result<WrappedKeys> {
         self.expect(key)?;
         Ok(self.0.wrap(data_key, context)?.into())

@@ -139,6 +139,29 @@ impl<P: KeyProvider + 'static> Failover<P> {
         self.health()
     }
 
+    /// A data key that one member generates, wrapped by it, and by all of them where they are siblings.
+    fn generate(
+        &self,
+        key: &KeyName,
+        context: &EncryptionContext,
+        generate: impl Fn(&P) -> Result<(DataKey, WrappedKeys)>,
+    ) -> Result<(DataKey, WrappedKeys)> {
+        if self.kind == Kind::Replicas {
+            return self.first(AskNext::IfUnavailable, generate);
+        }
+        let mut generated = None;
+        let wrapped = self.on_siblings(BTreeMap::new(), |provider| match &generated {
+            Some(data_key) => provider.wrap_data_key(key, context, data_key),
+            None => {
+                let (data_key, wrapped) = generate(provider)?;
+                generated = Some(data_key);
+                Ok(wrapped)
+            }
+        })?;
+        let data_key = generated.ok_or_else(|| Error::new(ErrorKind::Internal, "wrapped and not generated"))?;
+        Ok((data_key, wrapped))
+    }
+
     /// The first answer, where it does not matter who gives it.
     fn first<T>(&self, next: AskNext, work: impl Fn(&P) -> Result<T>) -> Result<T> {
         self.members.first(next, work).map(|(_, answer)| answer)
@@ -179,20 +202,17 @@ impl<P: KeyProvider + 'static> KeyProvider for Failover<P> {
         context: &EncryptionContext,
         length: DataKeyLength,
     ) -> Result<(DataKey, WrappedKeys)> {
-        if self.kind == Kind::Replicas {
-            return self.first(AskNext::IfUnavailable, |provider| provider.generate_data_key(key, context, length));
-        }
-        let mut generated = None;
-        let wrapped = self.on_siblings(BTreeMap::new(), |provider| match &generated {
-            Some(data_key) => provider.wrap_data_key(key, context, data_key),
-            None => {
-                let (data_key, wrapped) = provider.generate_data_key(key, context, length)?;
-                generated = Some(data_key);
-                Ok(wrapped)
-            }
-        })?;
-        let data_key = generated.ok_or_else(|| Error::new(ErrorKind::Internal, "wrapped and not generated"))?;
-        Ok((data_key, wrapped))
+        self.generate(key, context, |provider| provider.generate_data_key(key, context, length))
+    }
+
+    fn data_key_for_message(
+        &self,
+        key: &KeyName,
+        context: &EncryptionContext,
+        length: DataKeyLength,
+        message_len: u64,
+    ) -> Result<(DataKey, WrappedKeys)> {
+        self.generate(key, context, |provider| provider.data_key_for_message(key, context, length, message_len))
     }
 
     fn wrap_data_key(&self, key: &KeyName, context: &EncryptionContext, data_key: &DataKey) -> Result<WrappedKeys> {

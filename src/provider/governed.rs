@@ -38,7 +38,9 @@ use std::sync::Arc;
 ///
 /// Each operation before it is done, and on the disk by then; where that fails the operation is not done (`Io`).
 /// What is refused is recorded too. The audit log also counts the AES-GCM wraps of this host under each key version,
-/// and wrapping beyond the host's share is refused (`LimitExceeded`): see [`hosts`](Self::hosts).
+/// and wrapping beyond the host's share is refused (`LimitExceeded`): see [`hosts`](Self::hosts). What
+/// [`Cached`](crate::provider::Cached) answers from memory counts as well, because it is counted before anybody knows
+/// who will answer: the count is never too low.
 ///
 /// # What it is worth
 ///
@@ -294,6 +296,18 @@ impl<P: KeyProvider> KeyProvider for Governed<P> {
     ) -> Result<(DataKey, WrappedKeys)> {
         let asked = Asked::of(Operation::GenerateDataKey).context(context);
         let work = || self.inner.generate_data_key(key, context, length);
+        self.protecting(asked, key, work, |(_, wrapped)| wrapped)
+    }
+
+    fn data_key_for_message(
+        &self,
+        key: &KeyName,
+        context: &EncryptionContext,
+        length: DataKeyLength,
+        message_len: u64,
+    ) -> Result<(DataKey, WrappedKeys)> {
+        let asked = Asked::of(Operation::GenerateDataKey).context(context);
+        let work = || self.inner.data_key_for_message(key, context, length, message_len);
         self.protecting(asked, key, work, |(_, wrapped)| wrapped)
     }
 

@@ -115,6 +115,16 @@ impl KeyProvider for MemoryProvider {
         Ok((data_key, wrapped))
     }
 
+    fn data_key_for_message(
+        &self,
+        key: &KeyName,
+        context: &EncryptionContext,
+        length: DataKeyLength,
+        _: u64,
+    ) -> Result<(DataKey, WrappedKeys)> {
+        self.generate_data_key(key, context, length)
+    }
+
     fn wrap_data_key(&self, key: &KeyName, context: &EncryptionContext, data_key: &DataKey) -> Result<WrappedKeys> {
         self.with(KeyRef::Name(key), |master| {
             master.allow(master.description.state == KeyState::Active)?;

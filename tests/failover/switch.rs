@@ -113,6 +113,15 @@ impl<P: KeyProvider> KeyProvider for Switch<P> {
     ) -> Result<(DataKey, WrappedKeys)> {
         self.ask(|inner| inner.generate_data_key(key, context, length))
     }
+    fn data_key_for_message(
+        &self,
+        key: &KeyName,
+        context: &EncryptionContext,
+        length: DataKeyLength,
+        message_len: u64,
+    ) -> Result<(DataKey, WrappedKeys)> {
+        self.ask(|inner| inner.data_key_for_message(key, context, length, message_len))
+    }
     fn wrap_data_key(&self, key: &KeyName, context: &EncryptionContext, data_key: &DataKey) -> Result<WrappedKeys> {
         self.ask(|inner| inner.wrap_data_key(key, context, data_key))
     }

@@ -1,5 +1,6 @@
 //! Policies and the audit log around a provider: what is decided, what is recorded, and what is not done.
 
+mod cached;
 mod decided;
 mod full_disk;
 mod limits;
@@ -72,7 +73,9 @@ type Way = fn(&dyn Keys, &WrappedKeys) -> Result<()>;
 fn ways(operation: Operation) -> Vec<Way> {
     match operation {
         Operation::GenerateDataKey => {
-            vec![|p, _| p.generate_data_key(&key(), &context(), DataKeyLength::Bytes32).map(drop)]
+            vec![|p, _| p.generate_data_key(&key(), &context(), DataKeyLength::Bytes32).map(drop), |p, _| {
+                p.data_key_for_message(&key(), &context(), DataKeyLength::Bytes32, 9).map(drop)
+            }]
         }
         Operation::Wrap => {
             vec![|p, _| p.wrap_data_key(&key(), &context(), &keyward::DataKey::from_slice(&[7; 32]).unwrap()).map(drop)]

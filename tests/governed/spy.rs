@@ -52,6 +52,16 @@ impl KeyProvider for Spy {
         self.note("generate").generate_data_key(key, context, length)
     }
 
+    fn data_key_for_message(
+        &self,
+        key: &KeyName,
+        context: &EncryptionContext,
+        length: DataKeyLength,
+        message_len: u64,
+    ) -> Result<(DataKey, WrappedKeys)> {
+        self.note("message").data_key_for_message(key, context, length, message_len)
+    }
+
     fn wrap_data_key(&self, key: &KeyName, context: &EncryptionContext, data_key: &DataKey) -> Result<WrappedKeys> {
         self.note("wrap").wrap_data_key(key, context, data_key)
     }

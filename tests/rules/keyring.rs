@@ -128,6 +128,16 @@ impl KeyProvider for Keyring {
         Ok((data_key, wrapped))
     }
 
+    fn data_key_for_message(
+        &self,
+        key: &KeyName,
+        context: &EncryptionContext,
+        length: DataKeyLength,
+        _: u64,
+    ) -> Result<(DataKey, WrappedKeys)> {
+        self.generate_data_key(key, context, length)
+    }
+
     fn wrap_data_key(&self, key: &KeyName, context: &EncryptionContext, data_key: &DataKey) -> Result<WrappedKeys> {
         self.called();
         self.wrap(key, context, data_key)

@@ -286,6 +286,15 @@ impl KeyProvider for Odd {
     ) -> Result<(DataKey, WrappedKeys)> {
         self.0.generate_data_key(key, context, length)
     }
+    fn data_key_for_message(
+        &self,
+        key: &KeyName,
+        context: &EncryptionContext,
+        length: DataKeyLength,
+        _: u64,
+    ) -> Result<(DataKey, WrappedKeys)> {
+        self.generate_data_key(key, context, length)
+    }
     fn wrap_data_key(&self, _: &KeyName, _: &EncryptionContext, _: &DataKey) -> Result<WrappedKeys> {
         Ok((self.1)(&self.0))
     }

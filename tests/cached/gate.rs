@@ -1,0 +1,109 @@
+//! A provider that counts what is asked of it and does something first where a test wants that. It stands where a
+//! token would.
+
+use keyward::key::{Adoption, KeyDescription, PublicKey};
+use keyward::testkit::MemoryProvider;
+use keyward::{
+    AlgorithmChoice, DataKey, DataKeyLength, EncryptionContext, KeyAdmin, KeyName, KeyProvider, KeyRef, KeyVersion,
+    Result, WrappedKeys,
+};
+use std::sync::{Arc, Mutex};
+use std::time::SystemTime;
+
+type Hook = Arc<dyn Fn(&MemoryProvider) -> Result<()> + Send + Sync>;
+
+#[derive(Default)]
+pub(crate) struct Gate {
+    pub(crate) keys: MemoryProvider,
+    asked: Mutex<Vec<&'static str>>,
+    hook: Mutex<Option<Hook>>,
+}
+
+impl Gate {
+    /// What was asked since the last time.
+    pub(crate) fn asked(&self) -> Vec<&'static str> {
+        std::mem::take(&mut self.asked.lock().unwrap())
+    }
+
+    /// Done after each answer that is asked for from now on is known, and before it is given.
+    pub(crate) fn before_answering(&self, hook: impl Fn(&MemoryProvider) -> Result<()> + Send + Sync + 'static) {
+        *self.hook.lock().unwrap() = Some(Arc::new(hook));
+    }
+
+    pub(crate) fn open(&self) {
+        *self.hook.lock().unwrap() = None;
+    }
+
+    fn ask<T>(&self, what: &'static str, answer: impl FnOnce(&MemoryProvider) -> Result<T>) -> Result<T> {
+        self.asked.lock().unwrap().push(what);
+        let answer = answer(&self.keys);
+        let hook = self.hook.lock().unwrap().clone();
+        hook.map_or(Ok(()), |hook| hook(&self.keys))?;
+        answer
+    }
+}
+
+impl KeyProvider for Gate {
+    fn describe_key(&self, key: KeyRef<'_>) -> Result<KeyDescription> {
+        self.ask("describe", |keys| keys.describe_key(key))
+    }
+    fn generate_data_key(
+        &self,
+        key: &KeyName,
+        context: &EncryptionContext,
+        length: DataKeyLength,
+    ) -> Result<(DataKey, WrappedKeys)> {
+        self.ask("generate", |keys| keys.generate_data_key(key, context, length))
+    }
+    fn data_key_for_message(
+        &self,
+        key: &KeyName,
+        context: &EncryptionContext,
+        length: DataKeyLength,
+        message_len: u64,
+    ) -> Result<(DataKey, WrappedKeys)> {
+        self.ask("message", |keys| keys.data_key_for_message(key, context, length, message_len))
+    }
+    fn wrap_data_key(&self, key: &KeyName, context: &EncryptionContext, data_key: &DataKey) -> Result<WrappedKeys> {
+        self.ask("wrap", |keys| keys.wrap_data_key(key, context, data_key))
+    }
+    fn unwrap_data_key(&self, wrapped: &WrappedKeys, context: &EncryptionContext) -> Result<DataKey> {
+        self.ask("unwrap", |keys| keys.unwrap_data_key(wrapped, context))
+    }
+    fn rewrap_data_key(&self, wrapped: &WrappedKeys, context: &EncryptionContext, to: &KeyName) -> Result<WrappedKeys> {
+        self.ask("rewrap", |keys| keys.rewrap_data_key(wrapped, context, to))
+    }
+}
+
+impl KeyAdmin for Gate {
+    fn create_key(&self, name: &KeyName, algorithm: AlgorithmChoice) -> Result<KeyDescription> {
+        self.ask("create", |keys| keys.create_key(name, algorithm))
+    }
+    fn list_keys(&self) -> Result<Vec<KeyDescription>> {
+        self.ask("list", |keys| keys.list_keys())
+    }
+    fn rotate_key(&self, name: &KeyName, made_before: Option<SystemTime>) -> Result<KeyDescription> {
+        self.ask("rotate", |keys| keys.rotate_key(name, made_before))
+    }
+    fn disable_key(&self, name: &KeyName, version: KeyVersion) -> Result<KeyDescription> {
+        self.ask("disable", |keys| keys.disable_key(name, version))
+    }
+    fn enable_key(&self, name: &KeyName, version: KeyVersion) -> Result<KeyDescription> {
+        self.ask("enable", |keys| keys.enable_key(name, version))
+    }
+    fn destroy_key(&self, name: &KeyName, version: KeyVersion) -> Result<()> {
+        self.ask("destroy", |keys| keys.destroy_key(name, version))
+    }
+    fn schedule_destruction(&self, name: &KeyName, version: KeyVersion, at: SystemTime) -> Result<KeyDescription> {
+        self.ask("schedule", |keys| keys.schedule_destruction(name, version, at))
+    }
+    fn expire_key(&self, name: &KeyName, version: KeyVersion, now: SystemTime) -> Result<()> {
+        self.ask("expire", |keys| keys.expire_key(name, version, now))
+    }
+    fn adopt_key(&self, label: &str) -> Result<Adoption> {
+        self.ask("adopt", |keys| keys.adopt_key(label))
+    }
+    fn public_key(&self, name: &KeyName) -> Result<PublicKey> {
+        self.ask("public", |keys| keys.public_key(name))
+    }
+}
