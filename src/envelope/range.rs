@@ -47,8 +47,10 @@ pub(super) fn open<R: Read + Seek>(decryptor: &Decryptor<'_>, mut source: R) -> 
     let mut envelope =
         OpenEnvelope { source, key, context: core.context, chunks_at, last, len, sealed, text, loaded: 0..0 };
     // Whether this is the last chunk, and with it the length, is authenticated by opening it.
-    envelope.load(last, last)?;
-    Ok(envelope)
+    match envelope.load(last, last)? {
+        (_, Some(error)) => Err(error),
+        (_, None) => Ok(envelope),
+    }
 }
 
 impl<R: Read + Seek> OpenEnvelope<R> {

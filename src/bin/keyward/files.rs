@@ -183,11 +183,6 @@ impl Write for Sink {
     }
 }
 
-/// The library's error that travelled through `std::io`, else one made of what the system said.
-pub(crate) fn own(error: io::Error, otherwise: impl FnOnce(io::Error) -> Error) -> Error {
-    error.downcast::<Error>().unwrap_or_else(otherwise)
-}
-
 pub(crate) fn cannot(what: &str, path: &Path, error: io::Error) -> Error {
     Error::new(ErrorKind::Io, format!("cannot {what} '{}'", path.display())).with_source(error)
 }
