@@ -1,14 +1,14 @@
-//! Bulk encryption beside the bare engine, in one run on one thread.
+//! Bulk encryption in memory beside the bare engine on one thread, in one run.
 //! Run: `cargo bench --features testkit --bench bulk`.
 #![allow(missing_docs, reason = "a benchmark")]
 
 use aes_gcm::aead::{AeadInOut, KeyInit};
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use keyward::testkit::MemoryProvider;
 use keyward::{AlgorithmChoice, Decryptor, Encryptor, Engine, KeyAdmin, KeyName};
 use std::hint::black_box;
 use std::io::{Read, Write};
-use std::time::{Duration, Instant};
+use std::num::NonZeroUsize;
+use std::time::Instant;
 
 const LEN: usize = 64 << 20;
 const CHUNK: usize = 16384;
@@ -50,57 +50,88 @@ impl Write for Sink {
     }
 }
 
-fn benches(criterion: &mut Criterion) {
+/// One way of doing the work, and how it compares with the bare engine in every round.
+struct Way<'a> {
+    name: &'static str,
+    work: Box<dyn FnMut() + 'a>,
+    ratios: Vec<f64>,
+}
+
+fn way<'a>(name: &'static str, work: impl FnMut() + 'a) -> Way<'a> {
+    Way { name, work: Box::new(work), ratios: Vec::new() }
+}
+
+fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+fn time(work: &mut dyn FnMut()) -> f64 {
+    let start = Instant::now();
+    work();
+    start.elapsed().as_secs_f64()
+}
+
+fn main() {
+    // `cargo test --benches` only sees that it runs.
+    let rounds = if std::env::args().any(|arg| arg == "--bench") { 31 } else { 1 };
     let provider = MemoryProvider::new();
     let key: KeyName = "bench".parse().unwrap();
     provider.create_key(&key, AlgorithmChoice::Auto).unwrap();
     let plaintext = vec![7; LEN];
     for engine in Engine::ALL.iter().copied() {
-        let encryptor = Encryptor::new(&provider, &key).engine(engine);
-        let decryptor = Decryptor::new(&provider).engine(engine);
-        let sealed = encryptor.encrypt(&plaintext).unwrap();
-        let mut data = plaintext.clone();
-        let encrypt = || {
-            let mut writer = encryptor.writer(Sink).unwrap();
-            writer.write_all(black_box(&plaintext)).unwrap();
-            writer.finish().unwrap();
-        };
+        let threads = |threads| NonZeroUsize::new(threads).unwrap();
+        let encryptor = |n| Encryptor::new(&provider, &key).engine(engine).threads(threads(n));
+        let decryptor = |n| Decryptor::new(&provider).engine(engine).threads(threads(n));
+        let (seal, seal_on_two) = (encryptor(1), encryptor(2));
+        let (open, open_on_two) = (decryptor(1), decryptor(2));
+        let sealed = seal.encrypt(&plaintext).unwrap();
+        let (mut out, mut out_of_two) = (Vec::new(), Vec::new());
+        let (mut text, mut text_of_two) = (Vec::new(), Vec::new());
         let mut buffer = vec![0; 1 << 20];
-        let mut decrypt = || {
-            let mut reader = decryptor.reader(black_box(&sealed[..])).unwrap();
-            while reader.read(&mut buffer).unwrap() > 0 {}
-        };
-
-        let mut group = criterion.benchmark_group(format!("64MiB/{engine}"));
-        group.throughput(Throughput::Bytes(LEN as u64)).sample_size(10).measurement_time(Duration::from_secs(3));
-        group.bench_function(BenchmarkId::from_parameter("bare"), |b| b.iter(|| bare(engine, &mut data)));
-        group.bench_function(BenchmarkId::from_parameter("encrypt"), |b| b.iter(encrypt));
-        group.bench_function(BenchmarkId::from_parameter("decrypt"), |b| b.iter(&mut decrypt));
-        group.finish();
-
-        // In turn, so that a drift of the machine's speed meets all alike.
-        let time = |work: &mut dyn FnMut()| {
-            let start = Instant::now();
-            work();
-            start.elapsed().as_secs_f64()
-        };
-        let (mut encrypts, mut decrypts) = (Vec::new(), Vec::new());
-        for _ in 0..21 {
-            let alone = time(&mut || bare(engine, &mut data));
-            encrypts.push(alone / time(&mut || encrypt()));
-            decrypts.push(alone / time(&mut decrypt));
+        let mut ways = [
+            way("encrypt_into, 1 thread", || seal.encrypt_into(black_box(&plaintext), &mut out).unwrap()),
+            way("decrypt_into, 1 thread", || open.decrypt_into(black_box(&sealed), &mut text).unwrap()),
+            way("encrypt_into, 2 threads", || {
+                seal_on_two.encrypt_into(black_box(&plaintext), &mut out_of_two).unwrap();
+            }),
+            way("decrypt_into, 2 threads", || {
+                open_on_two.decrypt_into(black_box(&sealed), &mut text_of_two).unwrap();
+            }),
+            way("writer, 1 thread", || {
+                let mut writer = seal.writer(Sink).unwrap();
+                writer.write_all(black_box(&plaintext)).unwrap();
+                writer.finish().unwrap();
+            }),
+            way("reader, 1 thread", || {
+                let mut reader = open.reader(black_box(&sealed[..])).unwrap();
+                while reader.read(&mut buffer).unwrap() > 0 {}
+            }),
+            way("encrypt, into fresh memory", || drop(black_box(seal.encrypt(black_box(&plaintext)).unwrap()))),
+            way("decrypt, into fresh memory", || drop(black_box(open.decrypt(black_box(&sealed)).unwrap()))),
+        ];
+        let mut data = plaintext.clone();
+        let mut bares = Vec::new();
+        // The first round warms up. In turn, so that a drift of the machine's speed meets all alike; the
+        // bare engine before and after each, for the same reason.
+        for round in 0..=rounds {
+            let mut before = time(&mut || bare(engine, &mut data));
+            for way in &mut ways {
+                let took = time(&mut *way.work);
+                let after = time(&mut || bare(engine, &mut data));
+                if round > 0 {
+                    way.ratios.push((before + after) / 2.0 / took);
+                    bares.push(after);
+                }
+                before = after;
+            }
         }
-        let median = |ratios: &mut Vec<f64>| {
-            ratios.sort_by(f64::total_cmp);
-            ratios[ratios.len() / 2]
-        };
+        let rate = LEN as f64 / median(&mut bares) / f64::from(1 << 30);
         println!(
-            "{engine}: encryption at {:.2}, decryption at {:.2} of the bare engine (medians of 21 rounds)\n",
-            median(&mut encrypts),
-            median(&mut decrypts)
+            "{engine}: the bare engine on one thread makes {rate:.1} GiB/s; beside it, medians of {rounds} rounds:"
         );
+        for way in &mut ways {
+            println!("  {:<28} {:.2}", way.name, median(&mut way.ratios));
+        }
     }
 }
-
-criterion_group!(bulk, benches);
-criterion_main!(bulk);

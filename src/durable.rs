@@ -1,5 +1,9 @@
 //! Files that are there whole or not at all.
 
+mod writeback;
+
+use writeback::Writeback;
+
 use crate::error::{Error, ErrorKind, Result};
 use std::ffi::OsString;
 use std::fs::{File, Permissions};
@@ -35,7 +39,7 @@ pub struct AtomicFile {
 
 #[derive(Debug)]
 enum Output {
-    Temporary(NamedTempFile, Listed, Replace),
+    Temporary(NamedTempFile, Listed, Replace, Writeback),
     Direct(File),
 }
 
@@ -103,7 +107,11 @@ impl AtomicFile {
             temporary.as_file().set_permissions(Permissions::from_mode(mode)).map_err(failed)?;
         }
         let listed = Listed::new(temporary.path());
-        Ok(Self { target, shown: path.to_owned(), output: Output::Temporary(temporary, listed, replace) })
+        Ok(Self {
+            target,
+            shown: path.to_owned(),
+            output: Output::Temporary(temporary, listed, replace, Writeback::default()),
+        })
     }
 
     /// The file that is being written.
@@ -124,13 +132,13 @@ impl AtomicFile {
     pub fn commit(self) -> Result<()> {
         let Self { target, shown, output } = self;
         let failed = |error| cannot_write(&shown, error);
-        let (temporary, _listed, replace) = match output {
-            Output::Temporary(temporary, listed, replace) => (temporary, listed, replace),
+        let (temporary, _listed, replace, writeback) = match output {
+            Output::Temporary(temporary, listed, replace, writeback) => (temporary, listed, replace, writeback),
             // Pipes and devices cannot be synced.
             Output::Direct(mut file) => return file.flush().map_err(failed),
         };
         // The data first, then the name: a name must never stand for data that a power failure took.
-        temporary.as_file().sync_all().map_err(failed)?;
+        writeback.finish().and_then(|()| temporary.as_file().sync_all()).map_err(failed)?;
         match replace {
             Replace::Yes => temporary.persist(&target).map_err(|error| failed(error.error))?,
             Replace::No => temporary.persist_noclobber(&target).map_err(|error| match error.error.kind() {
@@ -145,10 +153,14 @@ impl AtomicFile {
 /// A failed write names the file: the error is a [`crate::Error`] inside.
 impl Write for AtomicFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.file().write(bytes).map_err(|error| match error.kind() {
+        let len = self.file().write(bytes).map_err(|error| match error.kind() {
             io::ErrorKind::Interrupted => error,
             _ => cannot_write(&self.shown, error).into(),
-        })
+        })?;
+        if let Output::Temporary(temporary, _, _, writeback) = &mut self.output {
+            writeback.wrote(temporary.as_file(), len);
+        }
+        Ok(len)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -267,5 +279,20 @@ mod tests {
         assert_eq!(write(directory.path(), Replace::Yes, b"").unwrap_err().kind(), ErrorKind::Io);
         let long = directory.path().join("x".repeat(255));
         write(&long, Replace::No, b"").unwrap();
+    }
+
+    #[test]
+    fn a_long_file_is_synced_on_its_way_and_is_whole() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("long");
+        let piece: Vec<u8> = (0..1 << 20).map(|i| (i % 253) as u8).collect();
+        let mut file = AtomicFile::create(&path, Replace::No).unwrap();
+        for _ in 0..40 {
+            file.write_all(&piece).unwrap();
+        }
+        assert!(matches!(&file.output, Output::Temporary(_, _, _, writeback) if writeback.is_at_work()));
+        file.commit().unwrap();
+        let written = fs::read(&path).unwrap();
+        assert!(written.len() == 40 << 20 && written.chunks(1 << 20).all(|part| part == piece));
     }
 }

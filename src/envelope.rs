@@ -19,11 +19,16 @@
 //! ```
 
 pub mod body;
+mod content;
 mod core;
+mod feed;
 mod file;
 mod inspect;
+mod memory;
 mod open;
+mod pipeline;
 mod range;
+mod read_at;
 mod reader;
 mod rewrap;
 mod room;
@@ -31,9 +36,11 @@ mod slots;
 mod verifier;
 mod writer;
 
+pub use content::Content;
 pub use file::reencrypt_file;
 pub use inspect::{InspectedEntry, Inspection, inspect};
 pub use range::OpenEnvelope;
+pub use read_at::{Positioned, ReadAt};
 pub use reader::{DecryptReader, Decryptor};
 pub use rewrap::{Rewrap, RewrapOutcome};
 pub use slots::DetachedSlots;

@@ -1,5 +1,8 @@
 //! Whole files: an output gets its name only when it is whole and on the disk.
 
+use super::body::Work;
+use super::pipeline::Feed;
+use super::read_at::ReadAt;
 use super::reader::Decryptor;
 use super::writer::Encryptor;
 use crate::durable::{AtomicFile, Replace};
@@ -11,31 +14,32 @@ use std::path::{Path, PathBuf};
 impl Encryptor<'_> {
     /// Encrypts the file `input` to `output`; the length of the plaintext.
     ///
-    /// `input` and `output` may be the same with [`Replace::Yes`].
+    /// `input` and `output` may be the same with [`Replace::Yes`]. A file that grows meanwhile is
+    /// encrypted as far as its end was when it was reached; one that shrinks is an error.
     ///
     /// # Errors
-    /// As [`writer`](Encryptor::writer), and `OutputExists`. There is then no new file, and an
+    /// As [`writer`](Encryptor::writer), `OutputExists`, and `Io` where less could be read than there
+    /// was when the file was opened. There is then no new file, and an
     /// existing one is as it was.
     pub fn encrypt_file(&self, input: &Path, output: &Path, replace: Replace) -> Result<u64> {
         let mut source = open_input(input)?;
         let target = AtomicFile::create(output, replace)?;
-        let mut writer = self.writer(target)?;
-        let mut done = 0;
-        loop {
-            match writer.read_from(&mut source).map_err(|error| Error::io("cannot encrypt", error))? {
-                0 => break,
-                len => done += len as u64,
-            }
-            self.report(done);
+        let body = self.writer(target)?.body;
+        let expected = source.regular_len()?;
+        let (target, done) = match expected {
+            Some(_) => body.finish_from(Feed::at(&source, 0), self.pipeline())?,
+            None => body.finish_from(Feed::stream(&mut source), self.pipeline())?,
+        };
+        // Half of a file under the name of the whole would be the loss of the other half.
+        if expected.is_some_and(|expected| done < expected) {
+            return Err(
+                source.failed(io::Error::new(io::ErrorKind::UnexpectedEof, "it has become shorter while it was read"))
+            );
         }
-        writer.finish()?.commit()?;
+        // Its data key may be shared with others, and was counted for less.
+        self.check_len(done)?;
+        target.commit()?;
         Ok(done)
-    }
-
-    fn report(&self, done: u64) {
-        if let Some(progress) = self.progress {
-            progress(done);
-        }
     }
 }
 
@@ -49,22 +53,16 @@ impl Decryptor<'_> {
     /// As [`reader`](Decryptor::reader), and `OutputExists`. There is then no new file, and an
     /// existing one is as it was.
     pub fn decrypt_file(&self, input: &Path, output: &Path, replace: Replace) -> Result<u64> {
-        let source = open_input(input)?;
-        let mut reader = match source.is_regular() {
-            true => self.seekable_reader(source)?,
-            false => self.reader(source)?,
+        let mut source = open_input(input)?;
+        let regular = source.regular_len()?.is_some();
+        let reader = match regular {
+            true => self.seekable_reader(&mut source)?,
+            false => self.reader(&mut source)?,
         };
+        let (key, _) = reader.body.into_parts();
         let mut target = AtomicFile::create(output, replace)?;
-        let mut done = 0;
-        loop {
-            match reader.write_to(&mut target)? {
-                0 => break,
-                len => done += len as u64,
-            }
-            if let Some(progress) = self.progress {
-                progress(done);
-            }
-        }
+        let feed = source.rest(regular)?;
+        let done = self.pipeline().run(Work::Open(&key), 0, feed, &mut target)?;
         target.commit()?;
         Ok(done)
     }
@@ -85,19 +83,14 @@ pub fn reencrypt_file(
     output: &Path,
     replace: Replace,
 ) -> Result<u64> {
-    let mut reader = decryptor.seekable_reader(open_input(input)?)?;
+    let mut source = open_input(input)?;
+    let (from, _) = decryptor.seekable_reader(&mut source)?.body.into_parts();
     let target = AtomicFile::create(output, replace)?;
     // A data key that is kept for other files may be the very one that this file had.
-    let mut writer = encryptor.with_fresh_keys().writer(target)?;
-    let mut done = 0;
-    loop {
-        match reader.write_to(&mut writer)? {
-            0 => break,
-            len => done += len as u64,
-        }
-        encryptor.report(done);
-    }
-    writer.finish()?.commit()?;
+    let (to, mut target) = encryptor.with_fresh_keys().writer(target)?.body.into_parts();
+    let feed = source.rest(true)?;
+    let done = encryptor.pipeline().run(Work::Reseal(&from, &to), 0, feed, &mut target)?;
+    target.commit()?;
     Ok(done)
 }
 
@@ -117,8 +110,36 @@ pub(super) struct Input {
 }
 
 impl Input {
-    fn is_regular(&self) -> bool {
-        self.file.metadata().is_ok_and(|metadata| metadata.is_file())
+    /// The length of a regular file, which can be read anywhere.
+    fn regular_len(&self) -> Result<Option<u64>> {
+        let metadata = self.file.metadata().map_err(|error| self.failed(error))?;
+        Ok(metadata.is_file().then_some(metadata.len()))
+    }
+
+    /// All that was not read yet.
+    fn rest(&mut self, regular: bool) -> Result<Feed<'_>> {
+        if !regular {
+            return Ok(Feed::stream(self));
+        }
+        let at = self.file.stream_position().map_err(|error| self.failed(error))?;
+        Ok(Feed::at(self, at))
+    }
+
+    fn failed(&self, error: io::Error) -> Error {
+        cannot_read(&self.path, error)
+    }
+}
+
+impl ReadAt for Input {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        ReadAt::read_at(&self.file, buffer, offset).map_err(|error| match error.kind() {
+            io::ErrorKind::Interrupted => error,
+            _ => self.failed(error).into(),
+        })
+    }
+
+    fn size(&self) -> io::Result<u64> {
+        ReadAt::size(&self.file)
     }
 }
 
@@ -126,14 +147,14 @@ impl Read for Input {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.file.read(buffer).map_err(|error| match error.kind() {
             io::ErrorKind::Interrupted => error,
-            _ => cannot_read(&self.path, error).into(),
+            _ => self.failed(error).into(),
         })
     }
 }
 
 impl Seek for Input {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        self.file.seek(to).map_err(|error| cannot_read(&self.path, error).into())
+        self.file.seek(to).map_err(|error| self.failed(error).into())
     }
 }
 

@@ -1,6 +1,6 @@
 //! Reading a part of an envelope, and no more of the file than that part needs.
 
-use super::body::{BodyKey, CHUNK_LEN, PREFIX_LEN, SEALED_CHUNK_LEN, read_full};
+use super::body::{BodyKey, CHUNK_LEN, PREFIX_LEN, SEALED_CHUNK_LEN, Work, read_full};
 use super::open::Prefix;
 use super::reader::Decryptor;
 use crate::cipher::TAG_LEN;
@@ -23,7 +23,10 @@ pub struct OpenEnvelope<R: Read + Seek> {
     /// The number of the last chunk.
     last: u64,
     len: u64,
-    buffer: Zeroizing<Vec<u8>>,
+    sealed: Vec<u8>,
+    text: Zeroizing<Vec<u8>>,
+    /// Of which part of the plaintext `text` is, where it is kept.
+    loaded: std::ops::Range<u64>,
 }
 
 pub(super) fn open<R: Read + Seek>(decryptor: &Decryptor<'_>, mut source: R) -> Result<OpenEnvelope<R>> {
@@ -40,11 +43,14 @@ pub(super) fn open<R: Read + Seek>(decryptor: &Decryptor<'_>, mut source: R) -> 
         .checked_mul(CHUNK_LEN as u64)
         .and_then(|len| len.checked_add(text_len))
         .ok_or_else(Error::not_authentic)?;
-    let buffer = Zeroizing::new(Vec::new());
-    let mut envelope = OpenEnvelope { source, key, context: core.context, chunks_at, last, len, buffer };
+    let (sealed, text) = (Vec::new(), Zeroizing::new(Vec::new()));
+    let mut envelope =
+        OpenEnvelope { source, key, context: core.context, chunks_at, last, len, sealed, text, loaded: 0..0 };
     // Whether this is the last chunk, and with it the length, is authenticated by opening it.
-    envelope.load(last, last)?;
-    Ok(envelope)
+    match envelope.load(last, last)? {
+        (_, Some(error)) => Err(error),
+        (_, None) => Ok(envelope),
+    }
 }
 
 impl<R: Read + Seek> OpenEnvelope<R> {
@@ -86,41 +92,63 @@ impl<R: Read + Seek> OpenEnvelope<R> {
         while at < end {
             let chunk = at / chunk_len;
             let last_wanted = (end - 1) / chunk_len;
-            let loaded = self.load(chunk, last_wanted.min(chunk + BATCH as u64 - 1))?;
-            for (index, text) in (chunk..).zip(loaded) {
-                let start = index * chunk_len;
-                let from = usize::try_from(at - start).unwrap_or(CHUNK_LEN);
-                let to = usize::try_from((end - start).min(chunk_len)).unwrap_or(CHUNK_LEN);
-                let text = &self.buffer[text];
-                let part = text.get(from..to).ok_or_else(Error::not_authentic)?;
-                sink.write_all(part).map_err(|error| Error::io("cannot write", error))?;
-                at += part.len() as u64;
+            let start = chunk * chunk_len;
+            // What is authentic before a chunk that is not comes out first.
+            let (text, failed) = self.load(chunk, last_wanted.min(chunk + BATCH as u64 - 1))?;
+            let from = usize::try_from(at - start).map_err(|_| Error::not_authentic())?;
+            let to = usize::try_from(end - start).map_or(text.len(), |to| to.min(text.len()));
+            let part = text.get(from..to).unwrap_or_default();
+            sink.write_all(part).map_err(|error| Error::io("cannot write", error))?;
+            at += part.len() as u64;
+            if let Some(error) = failed {
+                return Err(error);
             }
         }
         Ok(end - first)
     }
 
-    /// Reads and opens chunks; where in the buffer the plaintext of each is.
-    fn load(&mut self, first: u64, last: u64) -> Result<Vec<std::ops::Range<usize>>> {
+    /// Reads from `at` on into `out`, with one copy; how much, 0 at the end. Chunks that were read last
+    /// are not read again.
+    pub(super) fn read_some(&mut self, at: u64, out: &mut [u8]) -> Result<usize> {
+        let chunk_len = CHUNK_LEN as u64;
+        let end = at.saturating_add(out.len() as u64).min(self.len);
+        if at >= end {
+            return Ok(0);
+        }
+        if !self.loaded.contains(&at) {
+            let first = at / chunk_len;
+            let last = ((end - 1) / chunk_len).min(first + BATCH as u64 - 1);
+            let (text, failed) = self.load(first, last)?;
+            let end = first * chunk_len + text.len() as u64;
+            match failed {
+                Some(error) if at >= end => return Err(error),
+                _ => self.loaded = first * chunk_len..end,
+            }
+        }
+        let from = usize::try_from(at - self.loaded.start).map_err(|_| Error::not_authentic())?;
+        let text = self.text.get(from..).unwrap_or_default();
+        let left = usize::try_from(self.loaded.end - at).unwrap_or(usize::MAX);
+        let len = left.min(out.len()).min(text.len());
+        out[..len].copy_from_slice(&text[..len]);
+        Ok(len)
+    }
+
+    /// Reads and opens chunks; their plaintext, as far as they are authentic.
+    fn load(&mut self, first: u64, last: u64) -> Result<(&[u8], Option<Error>)> {
+        self.loaded = 0..0;
         let count = usize::try_from(last - first).map_err(|_| Error::not_authentic())? + 1;
-        self.buffer.resize(count * SEALED_CHUNK_LEN, 0);
+        self.sealed.resize(count * SEALED_CHUNK_LEN, 0);
+        self.text.resize(count * CHUNK_LEN, 0);
         let at = self.chunks_at + first * SEALED_CHUNK_LEN as u64;
         self.source.seek(SeekFrom::Start(at)).map_err(cannot_read)?;
-        let len = read_full(&mut self.source, &mut self.buffer).map_err(cannot_read)?;
-        let mut texts = Vec::with_capacity(count);
-        for index in 0..count {
-            let start = index * SEALED_CHUNK_LEN;
-            let end = len.min(start + SEALED_CHUNK_LEN);
-            let number = first + index as u64;
-            let chunk = self.buffer.get_mut(start..end).ok_or_else(Error::not_authentic)?;
-            // Only the last is shorter, and the last is always shorter.
-            if (chunk.len() < SEALED_CHUNK_LEN) != (number == self.last) {
-                return Err(Error::not_authentic());
-            }
-            self.key.open_chunk(number, chunk)?;
-            texts.push(start..end - TAG_LEN);
+        let len = read_full(&mut self.source, &mut self.sealed).map_err(cannot_read)?;
+        // Only the last is shorter, and the last is always shorter.
+        let is_last = len < self.sealed.len();
+        if is_last != (last == self.last) {
+            return Err(Error::not_authentic());
         }
-        Ok(texts)
+        let run = Work::Open(&self.key).run(first, &self.sealed[..len], is_last, &mut self.text);
+        Ok((&self.text[..run.len], run.failed))
     }
 }
 

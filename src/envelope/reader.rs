@@ -3,14 +3,15 @@
 use super::body::BodyReader;
 use super::core::Core;
 use super::open::{Expected, Opener, Prefix};
+use super::pipeline::Pipeline;
 use super::slots::{self, DetachedSlots, Half};
-use super::{malformed, range};
+use super::{malformed, memory, range};
 use crate::cipher::Engine;
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::{CustomerKey, EncryptionContext, KeyProvider};
 use std::fmt;
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use zeroize::Zeroizing;
+use std::num::NonZeroUsize;
 
 /// Decrypts.
 ///
@@ -22,6 +23,7 @@ pub struct Decryptor<'a> {
     pub(super) expected: Expected,
     pub(super) engine: Engine,
     pub(super) detached: Option<DetachedSlots>,
+    pub(super) threads: Option<NonZeroUsize>,
     pub(super) progress: Option<&'a (dyn Fn(u64) + Sync)>,
 }
 
@@ -40,7 +42,7 @@ impl<'a> Decryptor<'a> {
 
     fn with(opener: Opener<'a>) -> Self {
         let expected = Expected::Exactly(EncryptionContext::new());
-        Self { opener, expected, engine: Engine::default(), detached: None, progress: None }
+        Self { opener, expected, engine: Engine::default(), detached: None, threads: None, progress: None }
     }
 
     /// The encryption context that the envelope must have.
@@ -69,6 +71,14 @@ impl<'a> Decryptor<'a> {
     #[must_use]
     pub fn detached_slots(mut self, slots: DetachedSlots) -> Self {
         self.detached = Some(slots);
+        self
+    }
+
+    /// The most threads that work at once. By default files and streams take all cores, as soon as
+    /// they are longer than half a MiB, and calls in memory take one.
+    #[must_use]
+    pub fn threads(mut self, threads: NonZeroUsize) -> Self {
+        self.threads = Some(threads);
         self
     }
 
@@ -116,7 +126,7 @@ impl<'a> Decryptor<'a> {
     fn begin<R: Read>(&self, core: Core, half: &Half, mut source: R) -> Result<DecryptReader<R>> {
         let prefix = Prefix::read(&mut source)?;
         let key = self.opener.body_key(self.engine, &core, half, &prefix)?;
-        Ok(DecryptReader { body: BodyReader::new(key, source), context: core.context })
+        Ok(DecryptReader { body: BodyReader::new(key, source), context: core.context, threads: self.threads })
     }
 
     /// The whole plaintext of an envelope.
@@ -124,11 +134,23 @@ impl<'a> Decryptor<'a> {
     /// # Errors
     /// As [`reader`](Self::reader).
     pub fn decrypt(&self, envelope: &[u8]) -> Result<Vec<u8>> {
-        let mut reader = self.reader(envelope)?;
-        // Large enough that it never grows and leaves a copy behind; wiped where the end is bad.
-        let mut plaintext = Zeroizing::new(Vec::with_capacity(envelope.len()));
-        while reader.write_to(&mut *plaintext)? > 0 {}
-        Ok(std::mem::take(&mut *plaintext))
+        let mut plaintext = Vec::new();
+        self.decrypt_into(envelope, &mut plaintext)?;
+        Ok(plaintext)
+    }
+
+    /// Makes `plaintext` the whole plaintext of an envelope, in place of what it was, as
+    /// [`Encryptor::encrypt_into`](super::Encryptor::encrypt_into) does the other way round.
+    ///
+    /// # Errors
+    /// As [`reader`](Self::reader). `plaintext` is then empty or as it was.
+    pub fn decrypt_into(&self, envelope: &[u8], plaintext: &mut Vec<u8>) -> Result<()> {
+        let (key, chunks) = self.reader(envelope)?.body.into_parts();
+        memory::open(&key, chunks, plaintext, self.threads.map_or(1, NonZeroUsize::get))
+    }
+
+    pub(super) fn pipeline(&self) -> Pipeline<'a> {
+        Pipeline { threads: self.threads, progress: self.progress }
     }
 
     /// Opens an envelope for reading ranges of it. Its length is authenticated first, by decrypting
@@ -173,8 +195,9 @@ impl fmt::Debug for Decryptor<'_> {
 /// only if it can be taken back, or read to the end first.
 #[derive(Debug)]
 pub struct DecryptReader<R: Read> {
-    body: BodyReader<R>,
+    pub(super) body: BodyReader<R>,
     context: EncryptionContext,
+    threads: Option<NonZeroUsize>,
 }
 
 impl<R: Read> DecryptReader<R> {
@@ -190,6 +213,25 @@ impl<R: Read> DecryptReader<R> {
     /// `NotAuthentic` where the body is altered or truncated, `Io` where reading or writing fails.
     pub fn write_to(&mut self, sink: &mut (impl Write + ?Sized)) -> Result<usize> {
         self.body.write_to(sink)
+    }
+
+    /// Writes all the plaintext that is left to `sink`, decrypting on all cores; how much.
+    ///
+    /// It comes in order, and nothing after a chunk that is not authentic is written.
+    ///
+    /// ```no_run
+    /// # fn example(decryptor: keyward::Decryptor<'_>) -> keyward::Result<()> {
+    /// decryptor.reader(std::io::stdin())?.write_all_to(&mut std::io::stdout())?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`write_to`](Self::write_to).
+    pub fn write_all_to(&mut self, sink: &mut (impl Write + Send)) -> Result<u64>
+    where
+        R: Send,
+    {
+        self.body.write_all_to(sink, Pipeline { threads: self.threads, progress: None })
     }
 }
 

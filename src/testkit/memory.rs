@@ -79,12 +79,14 @@ impl MemoryProvider {
         self.with(KeyRef::Kek(wrapped.kek_id()), |master| {
             master.allow(matches!(master.description.state, KeyState::Active | KeyState::Retired))?;
             let iv: [u8; NONCE_LEN] = wrapped.parameters().try_into().map_err(|_| Error::not_authentic())?;
-            let mut text = Zeroizing::new(wrapped.ciphertext().to_vec());
+            let sealed = wrapped.ciphertext();
             if wrapped.algorithm() != WrappingAlgorithm::AesGcm {
                 return Err(Error::not_authentic());
             }
-            master.key.open(iv, &binding(WrappingAlgorithm::AesGcm, wrapped.kek_id(), context), &mut text)?;
-            DataKey::from_slice(&text[..text.len() - TAG_LEN])
+            let len = sealed.len().checked_sub(TAG_LEN).ok_or_else(Error::not_authentic)?;
+            let mut text = Zeroizing::new(vec![0; len]);
+            master.key.open(iv, &binding(WrappingAlgorithm::AesGcm, wrapped.kek_id(), context), sealed, &mut text)?;
+            DataKey::from_slice(&text)
         })
     }
 }
@@ -130,10 +132,11 @@ impl KeyProvider for MemoryProvider {
             master.allow(master.description.state == KeyState::Active)?;
             let mut iv = [0; NONCE_LEN];
             random(&mut iv)?;
-            let mut text = Zeroizing::new([data_key.expose_secret(), &[0; TAG_LEN]].concat());
+            let text = data_key.expose_secret();
+            let mut sealed = vec![0; text.len() + TAG_LEN];
             let kek_id = master.description.kek_id;
-            master.key.seal(iv, &binding(WrappingAlgorithm::AesGcm, kek_id, context), &mut text)?;
-            Ok(WrappedKey::new(WrappingAlgorithm::AesGcm, kek_id, iv, &text[..])?.into())
+            master.key.seal(iv, &binding(WrappingAlgorithm::AesGcm, kek_id, context), text, &mut sealed)?;
+            Ok(WrappedKey::new(WrappingAlgorithm::AesGcm, kek_id, iv, sealed)?.into())
         })
     }
 

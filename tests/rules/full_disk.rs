@@ -19,8 +19,8 @@ fn a_full_disk_harms_nothing_and_leaves_nothing() {
     let Some(disk) = SmallDisk::mount(256) else { return };
     let elsewhere = tempfile::tempdir().unwrap();
     let (plain, large) = (elsewhere.path().join("plain"), elsewhere.path().join("large"));
-    fs::write(&plain, vec![3; 400_000]).unwrap();
-    fs::write(&large, sealed(&vec![3; 400_000])).unwrap();
+    fs::write(&plain, vec![3; 4_000_000]).unwrap();
+    fs::write(&large, sealed(&vec![3; 4_000_000])).unwrap();
     let (provider, out) = (keyring(), disk.path("out"));
     let encryptor = Encryptor::new(&provider, &name("main")).context(context());
     let decryptor = Decryptor::new(&provider).context(context());

@@ -3,6 +3,7 @@
 //! The envelopes are put together byte by byte by [`raw`], which shares no code with the library, so
 //! that each is whole and authentic but for the one rule that it breaks.
 
+mod content;
 mod context;
 mod core;
 mod crash;
@@ -16,6 +17,8 @@ mod full_disk;
 mod halves;
 mod keyring;
 mod locking;
+mod lost;
+mod parallel;
 mod place;
 mod properties;
 mod ranges;

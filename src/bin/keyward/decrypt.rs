@@ -3,7 +3,7 @@
 use crate::app::App;
 use crate::args::ContextArgs;
 use crate::customer;
-use crate::files::{FileArgs, Input, Output, copy};
+use crate::files::{FileArgs, Input, Output};
 use crate::progress::Progress;
 use crate::range::{Range, read_range};
 use clap::Args;
@@ -81,7 +81,7 @@ impl Decrypt {
             _ => {
                 let mut reader = decryptor.reader(input.reader()?)?;
                 let mut sink = output.open()?;
-                copy(input, &mut reader, output, &mut sink)?;
+                reader.write_all_to(&mut sink)?;
                 sink.finish()?;
                 self.tell(app, reader.context());
             }

@@ -2,7 +2,7 @@
 
 use crate::app::{App, Provider};
 use crate::args::ContextArgs;
-use crate::files::{FileArgs, Input, Output, copy};
+use crate::files::{FileArgs, Input, Output};
 use crate::progress::Progress;
 use crate::{customer, key};
 use clap::Args;
@@ -100,7 +100,5 @@ fn seal(app: &App, encryptor: Encryptor<'_>, input: &Input, output: &Output) -> 
         return Ok(());
     }
     let reader = input.reader()?;
-    let mut writer = encryptor.writer(output.open()?)?;
-    copy(input, reader, output, &mut writer)?;
-    Ok(writer.finish()?.finish()?)
+    Ok(encryptor.writer(output.open()?)?.finish_from(reader)?.finish()?)
 }

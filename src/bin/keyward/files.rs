@@ -8,7 +8,6 @@ use std::fs::File;
 use std::io::{self, IsTerminal, Read, Write};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
-use zeroize::Zeroizing;
 
 /// `[IN] [-o OUT] [--force]`.
 #[derive(Debug, Args)]
@@ -86,11 +85,18 @@ impl Input {
         Ok(if meta.is_file() { Self::File(path.into()) } else { Self::Stream(path.into()) })
     }
 
-    pub(crate) fn reader(&self) -> keyward::Result<Box<dyn Read>> {
+    /// Reads from front to back. A failed read names the input.
+    pub(crate) fn reader(&self) -> keyward::Result<Source> {
         match self {
-            Self::Stdin => Ok(Box::new(io::stdin().lock())),
+            // Past the buffer of `io::stdin`, which nobody wipes.
+            Self::Stdin => {
+                let name = "standard input".to_owned();
+                let fd = io::stdin().as_fd().try_clone_to_owned().map_err(|error| reading(&name, error))?;
+                Ok(Source(fd.into(), name))
+            }
             Self::Stream(path) | Self::File(path) => {
-                Ok(Box::new(File::open(path).map_err(|error| cannot("open", path, error))?))
+                let file = File::open(path).map_err(|error| cannot("open", path, error))?;
+                Ok(Source(file, format!("'{}'", path.display())))
             }
         }
     }
@@ -130,6 +136,18 @@ impl Output {
     }
 }
 
+/// An input that is open, and names itself where reading fails.
+pub(crate) struct Source(File, String);
+
+impl Read for Source {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buf).map_err(|error| match error.kind() {
+            io::ErrorKind::Interrupted => error,
+            _ => reading(&self.1, error).into(),
+        })
+    }
+}
+
 /// An output that is open, and names itself where writing fails. A file has its name only after
 /// [`finish`](Self::finish).
 pub(crate) enum Sink {
@@ -165,32 +183,12 @@ impl Write for Sink {
     }
 }
 
-/// Copies everything. An error says which side failed.
-pub(crate) fn copy(input: &Input, mut from: impl Read, output: &Output, mut to: impl Write) -> keyward::Result<()> {
-    let source = match input {
-        Input::Stdin => "standard input".into(),
-        Input::Stream(path) | Input::File(path) => format!("'{}'", path.display()),
-    };
-    let reading = |error| Error::new(ErrorKind::Io, format!("cannot read {source}")).with_source(error);
-    let mut buffer = Zeroizing::new(vec![0; 128 * 1024]);
-    loop {
-        match from.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(len) => to.write_all(&buffer[..len]).map_err(|error| own(error, |e| writing(&output.name(), e)))?,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(own(error, reading)),
-        }
-    }
-    to.flush().map_err(|error| own(error, |e| writing(&output.name(), e)))
-}
-
-/// The library's error that travelled through `std::io`, else one made of what the system said.
-pub(crate) fn own(error: io::Error, otherwise: impl FnOnce(io::Error) -> Error) -> Error {
-    error.downcast::<Error>().unwrap_or_else(otherwise)
-}
-
 pub(crate) fn cannot(what: &str, path: &Path, error: io::Error) -> Error {
     Error::new(ErrorKind::Io, format!("cannot {what} '{}'", path.display())).with_source(error)
+}
+
+fn reading(name: &str, error: io::Error) -> Error {
+    Error::new(ErrorKind::Io, format!("cannot read {name}")).with_source(error)
 }
 
 fn writing(name: &str, error: io::Error) -> Error {
