@@ -30,7 +30,7 @@ mod slots;
 mod verifier;
 mod writer;
 
-pub use file::reencrypt_file;
+pub use file::{reencrypt_file, reencrypt_into};
 pub use inspect::{InspectedEntry, Inspection, inspect};
 pub use range::OpenEnvelope;
 pub use reader::{DecryptReader, Decryptor};

@@ -1,6 +1,6 @@
 //! Whole files: an output gets its name only when it is whole and on the disk.
 
-use super::reader::Decryptor;
+use super::reader::{DecryptReader, Decryptor};
 use super::writer::Encryptor;
 use crate::durable::{AtomicFile, Replace};
 use crate::error::{Error, Result};
@@ -17,8 +17,22 @@ impl Encryptor<'_> {
     /// As [`writer`](Encryptor::writer), and `OutputExists`. There is then no new file, and an
     /// existing one is as it was.
     pub fn encrypt_file(&self, input: &Path, output: &Path, replace: Replace) -> Result<u64> {
-        let mut source = open_input(input)?;
-        let target = AtomicFile::create(output, replace)?;
+        let source = open_input(input)?;
+        let (target, done) = self.seal(source, AtomicFile::create(output, replace)?)?;
+        target.commit()?;
+        Ok(done)
+    }
+
+    /// Encrypts the file `input` into `target`, which is then whole but not committed: for a
+    /// [`Batch`](crate::durable::Batch).
+    ///
+    /// # Errors
+    /// As [`encrypt_file`](Self::encrypt_file).
+    pub fn encrypt_into(&self, input: &Path, target: AtomicFile) -> Result<AtomicFile> {
+        Ok(self.seal(open_input(input)?, target)?.0)
+    }
+
+    fn seal(&self, mut source: Input, target: AtomicFile) -> Result<(AtomicFile, u64)> {
         let mut writer = self.writer(target)?;
         let mut done = 0;
         loop {
@@ -28,8 +42,7 @@ impl Encryptor<'_> {
             }
             self.report(done);
         }
-        writer.finish()?.commit()?;
-        Ok(done)
+        Ok((writer.finish()?, done))
     }
 
     fn report(&self, done: u64) {
@@ -49,12 +62,30 @@ impl Decryptor<'_> {
     /// As [`reader`](Decryptor::reader), and `OutputExists`. There is then no new file, and an
     /// existing one is as it was.
     pub fn decrypt_file(&self, input: &Path, output: &Path, replace: Replace) -> Result<u64> {
+        let reader = self.read_input(input)?;
+        let (target, done) = self.unseal(reader, AtomicFile::create(output, replace)?)?;
+        target.commit()?;
+        Ok(done)
+    }
+
+    /// Decrypts the file `input` into `target`, which is then whole but not committed: for a
+    /// [`Batch`](crate::durable::Batch).
+    ///
+    /// # Errors
+    /// As [`decrypt_file`](Self::decrypt_file).
+    pub fn decrypt_into(&self, input: &Path, target: AtomicFile) -> Result<AtomicFile> {
+        Ok(self.unseal(self.read_input(input)?, target)?.0)
+    }
+
+    fn read_input(&self, input: &Path) -> Result<DecryptReader<Input>> {
         let source = open_input(input)?;
-        let mut reader = match source.is_regular() {
-            true => self.seekable_reader(source)?,
-            false => self.reader(source)?,
-        };
-        let mut target = AtomicFile::create(output, replace)?;
+        match source.is_regular() {
+            true => self.seekable_reader(source),
+            false => self.reader(source),
+        }
+    }
+
+    fn unseal(&self, mut reader: DecryptReader<Input>, mut target: AtomicFile) -> Result<(AtomicFile, u64)> {
         let mut done = 0;
         loop {
             match reader.write_to(&mut target)? {
@@ -65,8 +96,7 @@ impl Decryptor<'_> {
                 progress(done);
             }
         }
-        target.commit()?;
-        Ok(done)
+        Ok((target, done))
     }
 }
 
@@ -85,8 +115,28 @@ pub fn reencrypt_file(
     output: &Path,
     replace: Replace,
 ) -> Result<u64> {
-    let mut reader = decryptor.seekable_reader(open_input(input)?)?;
-    let target = AtomicFile::create(output, replace)?;
+    let reader = decryptor.seekable_reader(open_input(input)?)?;
+    let (target, done) = renew(reader, encryptor, AtomicFile::create(output, replace)?)?;
+    target.commit()?;
+    Ok(done)
+}
+
+/// The same into `target`, which is then whole but not committed: for a
+/// [`Batch`](crate::durable::Batch).
+///
+/// # Errors
+/// As [`reencrypt_file`].
+pub fn reencrypt_into(
+    decryptor: &Decryptor<'_>,
+    encryptor: &Encryptor<'_>,
+    input: &Path,
+    target: AtomicFile,
+) -> Result<AtomicFile> {
+    let reader = decryptor.seekable_reader(open_input(input)?)?;
+    Ok(renew(reader, encryptor, target)?.0)
+}
+
+fn renew(mut reader: DecryptReader<Input>, encryptor: &Encryptor<'_>, target: AtomicFile) -> Result<(AtomicFile, u64)> {
     let mut writer = encryptor.writer(target)?;
     let mut done = 0;
     loop {
@@ -96,8 +146,7 @@ pub fn reencrypt_file(
         }
         encryptor.report(done);
     }
-    writer.finish()?.commit()?;
-    Ok(done)
+    Ok((writer.finish()?, done))
 }
 
 pub(super) fn open_input(path: &Path) -> Result<Input> {
