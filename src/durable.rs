@@ -251,6 +251,14 @@ fn without_path(error: io::Error) -> io::Error {
     }
 }
 
+/// Makes last that `path` is in its directory: for what is made without an [`AtomicFile`], a directory.
+///
+/// # Errors
+/// `Io` where the directory cannot be synced.
+pub fn sync_entry(path: &Path) -> Result<()> {
+    sync_directory(path).map_err(|error| cannot_write(path, error))
+}
+
 /// Makes what happened to names in the directory of `target` last.
 pub(crate) fn sync_directory(target: &Path) -> io::Result<()> {
     match File::open(directory(target)).and_then(|directory| directory.sync_all()) {

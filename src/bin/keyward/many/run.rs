@@ -1,0 +1,280 @@
+//! The run itself: threads that take one file after the other.
+
+use super::bar::{Bar, Unit};
+use super::outputs::Job;
+use super::summary::{Skip, Summary};
+use super::{ManyArgs, Plan, interrupt};
+use crate::app::App;
+use crate::output::{one_line, print_line, say};
+use crate::report;
+use keyward::durable::{AtomicFile, Batch};
+use keyward::{Error, ErrorKind};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// From this size on, a file is put on the disk by itself.
+const LARGE: u64 = 1 << 20;
+/// So much is put on the disk together.
+const BATCH_FILES: usize = 256;
+const BATCH_BYTES: u64 = 64 << 20;
+/// So long what is finished waits for others: a run that is cut short loses no more.
+const BATCH_TIME: Duration = Duration::from_secs(2);
+
+/// What was done with a file.
+pub(crate) enum Did {
+    /// Its output is whole, and waits for its name.
+    Wrote(AtomicFile),
+    /// It is done, and this may be said of it.
+    Changed(String),
+    /// It was done before; the same.
+    Already(String),
+    Skipped(Skip),
+}
+
+/// How the files are worked on.
+pub(crate) struct Run<'a> {
+    pub(crate) app: &'a App,
+    pub(crate) args: &'a ManyArgs,
+    pub(crate) unit: Unit,
+    /// Whether a line on standard output says what became of each file.
+    pub(crate) lines: bool,
+    /// Which failures every other file would meet too: the run ends there.
+    pub(crate) lasting: fn(&Error) -> bool,
+}
+
+impl Run<'_> {
+    /// Works on all files of the plan. `work` gets a file, and a function to tell how many of its
+    /// bytes are done.
+    pub(crate) fn work<W>(&self, plan: Plan, work: W) -> anyhow::Result<Summary>
+    where
+        W: Fn(&Job, &(dyn Fn(u64) + Sync)) -> anyhow::Result<Did> + Sync,
+    {
+        plan.make_directories()?;
+        let Plan { found, jobs, .. } = plan;
+        let bytes = jobs.iter().map(|job| job.len).sum();
+        let threads = self.args.jobs(self.app).min(jobs.len());
+        let at_work = AtWork {
+            run: self,
+            jobs: &jobs,
+            work,
+            bar: Bar::new(self.app, self.unit, jobs.len() as u64, bytes),
+            next: AtomicUsize::new(0),
+            stopped: AtomicBool::new(false),
+            patience: threads,
+            state: Mutex::new(State {
+                summary: Summary { skipped: found.skipped, ..Summary::default() },
+                ..State::default()
+            }),
+        };
+        if !self.app.quiet() {
+            interrupt::begin(jobs.len());
+        }
+        for (path, error) in found.failed {
+            at_work.fail(&mut at_work.state(), &path, error.into());
+        }
+        thread::scope(|scope| {
+            for _ in 0..threads {
+                scope.spawn(|| at_work.thread());
+            }
+        });
+        let rest = at_work.state().take_batch();
+        at_work.commit(rest);
+        interrupt::end();
+        Ok(at_work.finish())
+    }
+}
+
+/// A run while it lasts.
+struct AtWork<'a, W> {
+    run: &'a Run<'a>,
+    jobs: &'a [Job],
+    work: W,
+    bar: Bar,
+    next: AtomicUsize,
+    stopped: AtomicBool,
+    /// After so many files in a row that the token did not serve, none is tried any more.
+    patience: usize,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    summary: Summary,
+    /// Outputs that wait for their names, and whose they are.
+    batch: Batch,
+    waiting: Vec<usize>,
+    since: Option<Instant>,
+    through: u64,
+    /// How many files in a row the token did not serve.
+    unserved: usize,
+    /// What is to be said of files, in their order, from this one on.
+    lines: BTreeMap<usize, Option<String>>,
+    next_line: usize,
+    hints: BTreeSet<String>,
+    broken: Option<std::io::Error>,
+}
+
+impl State {
+    fn take_batch(&mut self) -> (Batch, Vec<usize>) {
+        self.since = None;
+        (std::mem::take(&mut self.batch), std::mem::take(&mut self.waiting))
+    }
+}
+
+impl<W> AtWork<'_, W>
+where
+    W: Fn(&Job, &(dyn Fn(u64) + Sync)) -> anyhow::Result<Did> + Sync,
+{
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn thread(&self) {
+        while !self.stopped.load(Ordering::Relaxed) {
+            let index = self.next.fetch_add(1, Ordering::Relaxed);
+            let Some(job) = self.jobs.get(index) else { break };
+            let told = AtomicU64::new(0);
+            let tell = |done: u64| self.bar.bytes(done.saturating_sub(told.swap(done, Ordering::Relaxed)));
+            let answer = (self.work)(job, &tell);
+            self.bar.bytes(job.len.saturating_sub(told.into_inner()));
+            interrupt::wait_if_ending();
+            match answer {
+                Ok(Did::Wrote(file)) if job.len < LARGE => self.add(index, file),
+                Ok(Did::Wrote(file)) => {
+                    let answer = file.commit().map(|()| Did::Changed(String::new()));
+                    self.settle(&mut self.state(), index, answer.map_err(Into::into));
+                }
+                other => self.settle(&mut self.state(), index, other),
+            }
+        }
+    }
+
+    fn add(&self, index: usize, file: AtomicFile) {
+        let mut state = self.state();
+        state.batch.add(file);
+        state.waiting.push(index);
+        let since = *state.since.get_or_insert_with(Instant::now);
+        let is_full = state.batch.len() >= BATCH_FILES || state.batch.bytes() >= BATCH_BYTES;
+        if is_full || since.elapsed() >= BATCH_TIME {
+            let full = state.take_batch();
+            drop(state);
+            self.commit(full);
+        }
+    }
+
+    fn commit(&self, (batch, waiting): (Batch, Vec<usize>)) {
+        let answers = batch.commit();
+        interrupt::wait_if_ending();
+        let mut state = self.state();
+        for (index, answer) in waiting.into_iter().zip(answers) {
+            let answer = answer.map(|()| Did::Changed(String::new()));
+            self.settle(&mut state, index, answer.map_err(Into::into));
+        }
+    }
+
+    /// Notes what became of a file.
+    fn settle(&self, state: &mut State, index: usize, answer: anyhow::Result<Did>) {
+        state.through += 1;
+        self.bar.file(state.through);
+        let line = match answer {
+            Ok(did) => {
+                state.unserved = 0;
+                interrupt::add(1);
+                match did {
+                    Did::Changed(line) => {
+                        state.summary.done += 1;
+                        Some(line)
+                    }
+                    Did::Already(line) => {
+                        state.summary.already += 1;
+                        Some(line)
+                    }
+                    Did::Wrote(_) => None,
+                    Did::Skipped(why) => {
+                        state.summary.skipped.add(why);
+                        None
+                    }
+                }
+            }
+            Err(error) => {
+                self.fail(state, &self.jobs[index].input, error);
+                None
+            }
+        };
+        if self.run.lines {
+            self.tell_in_order(state, index, line);
+        }
+    }
+
+    /// Says what became of each file in the order in which they were named, whichever is through first.
+    fn tell_in_order(&self, state: &mut State, index: usize, line: Option<String>) {
+        state.lines.insert(index, line);
+        while let Some(line) = state.lines.remove(&state.next_line) {
+            let path = self.jobs[state.next_line].input.display();
+            state.next_line += 1;
+            let Some(line) = line.filter(|line| !line.is_empty()) else { continue };
+            let mut answer = Ok(());
+            self.bar.aside(|| answer = print_line(&format!("{path}: {line}")));
+            if let Err(error) = answer {
+                state.broken = Some(error);
+                self.stopped.store(true, Ordering::Relaxed);
+            }
+        }
+    }
+
+    fn fail(&self, state: &mut State, path: &Path, error: anyhow::Error) {
+        let name = path.display().to_string();
+        let own = error.chain().find_map(report::as_own);
+        let kind = own.map(Error::kind);
+        let lasts = own.is_some_and(self.run.lasting);
+        let status = report::status(&error);
+        // With the same PIN, no file would fare better.
+        let is_of_the_pin =
+            matches!(kind, Some(ErrorKind::PinRequired | ErrorKind::PinIncorrect | ErrorKind::PinLocked));
+        let unserved = kind.is_some_and(ErrorKind::is_unavailable);
+        state.unserved = if unserved { state.unserved + 1 } else { 0 };
+        if lasts || is_of_the_pin || unserved && state.unserved >= self.patience {
+            state.summary.stopped.get_or_insert(status);
+            self.stopped.store(true, Ordering::Relaxed);
+        }
+        let message = report::message(&error);
+        let message = if message.contains(&format!("'{name}'")) { message } else { format!("{name}: {message}") };
+        // What to do is said once, however many it would help.
+        let hint = report::hint(&error).filter(|hint| state.hints.insert(hint.clone()));
+        self.bar.aside(|| {
+            say("error", &message);
+            if let Some(hint) = hint {
+                say("hint", &hint);
+            }
+        });
+        state.summary.failures.push((path.to_owned(), one_line(&message)));
+    }
+
+    fn finish(self) -> Summary {
+        let state = self.state.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let mut summary = state.summary;
+        summary.not_begun = self.jobs.len() as u64 - state.through;
+        if state.broken.is_some() {
+            summary.stopped.get_or_insert(1);
+        }
+        summary
+    }
+}
+
+/// What every file meets that is encrypted under the same keys with the same context.
+pub(crate) fn lasting(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::KeyNotFound
+            | ErrorKind::KeyState
+            | ErrorKind::KeyAttributes
+            | ErrorKind::DuplicateKey
+            | ErrorKind::PolicyDenied
+            | ErrorKind::LimitExceeded
+            | ErrorKind::Unsupported
+    )
+}
