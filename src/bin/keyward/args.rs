@@ -130,7 +130,7 @@ pub(crate) enum Command {
     Decrypt(crate::decrypt::Decrypt),
     Inspect(crate::inspect::Inspect),
     Rewrap(crate::rewrap::Rewrap),
-    Reencrypt(crate::rewrap::Reencrypt),
+    Reencrypt(crate::reencrypt::Reencrypt),
     /// Data keys for scripts and other programs, as JSON
     #[command(subcommand)]
     DataKey(crate::data_key::DataKeyCommand),

@@ -83,7 +83,7 @@ impl Decrypt {
             };
             let file = begun.create(&job.output)?;
             let file = decryptor.clone().progress(tell).decrypt_into(&job.input, file)?;
-            Ok(Did::Wrote(begun.date(file, &job.output)?))
+            Ok(Did::Wrote(begun.date(file, &job.output)?, ""))
         })?;
         summary.tell(app, self.files.many.json)
     }

@@ -94,7 +94,7 @@ impl Encrypt {
             };
             let file = begun.create(&job.output)?;
             let file = encryptor.clone().progress(tell).encrypt_into(&job.input, file)?;
-            Ok(Did::Wrote(begun.date(file, &job.output)?))
+            Ok(Did::Wrote(begun.date(file, &job.output)?, ""))
         })?;
         summary.tell(app, self.files.many.json)
     }

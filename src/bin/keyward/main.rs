@@ -25,6 +25,7 @@ mod pin;
 mod policy;
 mod progress;
 mod range;
+mod reencrypt;
 mod report;
 mod rewrap;
 mod signals;

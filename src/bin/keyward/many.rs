@@ -4,16 +4,18 @@
 pub(crate) mod already;
 mod bar;
 pub(crate) mod interrupt;
+mod needs;
 mod outputs;
 mod run;
 mod summary;
 mod walk;
 
 pub(crate) use self::bar::Unit;
+pub(crate) use self::needs::Needs;
 pub(crate) use self::outputs::{Job, Naming, has_suffix};
 pub(crate) use self::run::{Did, Run, lasting};
-pub(crate) use self::summary::{Skip, Summary, files, grouped};
-pub(crate) use self::walk::{Found, Item, find};
+pub(crate) use self::summary::{Skip, files, grouped};
+pub(crate) use self::walk::{Found, find};
 
 use crate::app::App;
 use clap::Args;

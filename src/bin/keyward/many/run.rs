@@ -26,13 +26,23 @@ const BATCH_TIME: Duration = Duration::from_secs(2);
 
 /// What was done with a file.
 pub(crate) enum Did {
-    /// Its output is whole, and waits for its name.
-    Wrote(AtomicFile),
+    /// Its output is whole, and waits for its name; what may be said of it then.
+    Wrote(AtomicFile, &'static str),
     /// It is done, and this may be said of it.
     Changed(String),
     /// It was done before; the same.
     Already(String),
     Skipped(Skip),
+}
+
+impl Did {
+    /// What is said of it.
+    pub(crate) fn line(self) -> String {
+        match self {
+            Self::Changed(line) | Self::Already(line) => line,
+            Self::Wrote(..) | Self::Skipped(_) => String::new(),
+        }
+    }
 }
 
 /// How the files are worked on.
@@ -101,12 +111,14 @@ struct AtWork<'a, W> {
     state: Mutex<State>,
 }
 
+/// Outputs that wait for their names; whose they are, and what is said of them.
+type Waiting = (Batch, Vec<(usize, &'static str)>);
+
 #[derive(Default)]
 struct State {
     summary: Summary,
-    /// Outputs that wait for their names, and whose they are.
     batch: Batch,
-    waiting: Vec<usize>,
+    waiting: Vec<(usize, &'static str)>,
     since: Option<Instant>,
     through: u64,
     /// How many files in a row the token did not serve.
@@ -119,7 +131,7 @@ struct State {
 }
 
 impl State {
-    fn take_batch(&mut self) -> (Batch, Vec<usize>) {
+    fn take_batch(&mut self) -> Waiting {
         self.since = None;
         (std::mem::take(&mut self.batch), std::mem::take(&mut self.waiting))
     }
@@ -143,9 +155,9 @@ where
             self.bar.bytes(job.len.saturating_sub(told.into_inner()));
             interrupt::wait_if_ending();
             match answer {
-                Ok(Did::Wrote(file)) if job.len < LARGE => self.add(index, file),
-                Ok(Did::Wrote(file)) => {
-                    let answer = file.commit().map(|()| Did::Changed(String::new()));
+                Ok(Did::Wrote(file, told)) if job.len < LARGE => self.add((index, told), file),
+                Ok(Did::Wrote(file, told)) => {
+                    let answer = file.commit().map(|()| Did::Changed(told.into()));
                     self.settle(&mut self.state(), index, answer.map_err(Into::into));
                 }
                 other => self.settle(&mut self.state(), index, other),
@@ -153,10 +165,10 @@ where
         }
     }
 
-    fn add(&self, index: usize, file: AtomicFile) {
+    fn add(&self, whose: (usize, &'static str), file: AtomicFile) {
         let mut state = self.state();
         state.batch.add(file);
-        state.waiting.push(index);
+        state.waiting.push(whose);
         let since = *state.since.get_or_insert_with(Instant::now);
         let is_full = state.batch.len() >= BATCH_FILES || state.batch.bytes() >= BATCH_BYTES;
         if is_full || since.elapsed() >= BATCH_TIME {
@@ -166,12 +178,12 @@ where
         }
     }
 
-    fn commit(&self, (batch, waiting): (Batch, Vec<usize>)) {
+    fn commit(&self, (batch, waiting): Waiting) {
         let answers = batch.commit();
         interrupt::wait_if_ending();
         let mut state = self.state();
-        for (index, answer) in waiting.into_iter().zip(answers) {
-            let answer = answer.map(|()| Did::Changed(String::new()));
+        for ((index, told), answer) in waiting.into_iter().zip(answers) {
+            let answer = answer.map(|()| Did::Changed(told.into()));
             self.settle(&mut state, index, answer.map_err(Into::into));
         }
     }
@@ -193,7 +205,7 @@ where
                         state.summary.already += 1;
                         Some(line)
                     }
-                    Did::Wrote(_) => None,
+                    Did::Wrote(..) => None,
                     Did::Skipped(why) => {
                         state.summary.skipped.add(why);
                         None
