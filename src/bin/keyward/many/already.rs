@@ -27,13 +27,14 @@ pub(crate) fn begin_encrypted(
 ) -> keyward::Result<Option<Begun>> {
     begin(job, force, |input, output| {
         let Ok(found) = inspect_file(&job.output) else { return Some("is not an envelope") };
-        if sealed_len(input.len()).checked_add(found.header_len) != Some(output.len()) {
-            return Some("has another length");
+        match () {
+            () if found.context != *context => Some("has another encryption context"),
+            () if !is_under(&found, keys) => Some("is not under these keys"),
+            () if sealed_len(input.len()).checked_add(found.header_len) != Some(output.len()) => {
+                Some("has another length")
+            }
+            () => None,
         }
-        if found.context != *context {
-            return Some("has another encryption context");
-        }
-        if !is_under(&found, keys) { Some("is not under these keys") } else { None }
     })
 }
 

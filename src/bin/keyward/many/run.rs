@@ -12,6 +12,7 @@ use keyward::{Error, ErrorKind};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{self, SyncSender};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -19,7 +20,7 @@ use std::time::{Duration, Instant};
 /// From this size on, a file is put on the disk by itself.
 const LARGE: u64 = 1 << 20;
 /// So much is put on the disk together.
-const BATCH_FILES: usize = 256;
+const BATCH_FILES: usize = 1024;
 const BATCH_BYTES: u64 = 64 << 20;
 /// So long what is finished waits for others: a run that is cut short loses no more.
 const BATCH_TIME: Duration = Duration::from_secs(2);
@@ -86,13 +87,20 @@ impl Run<'_> {
         for (path, error) in found.failed {
             at_work.fail(&mut at_work.state(), &path, error.into());
         }
+        let (full, batches) = mpsc::sync_channel(1);
+        let at = &at_work;
         thread::scope(|scope| {
-            for _ in 0..threads {
-                scope.spawn(|| at_work.thread());
-            }
+            // Waiting for the disk keeps nobody from the token.
+            scope.spawn(move || batches.into_iter().for_each(|batch| at.commit(batch)));
+            thread::scope(|workers| {
+                for _ in 0..threads {
+                    workers.spawn(|| at.thread(&full));
+                }
+            });
+            let rest = at.state().take_batch();
+            let _ = full.send(rest);
+            drop(full);
         });
-        let rest = at_work.state().take_batch();
-        at_work.commit(rest);
         interrupt::end();
         Ok(at_work.finish())
     }
@@ -145,7 +153,7 @@ where
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn thread(&self) {
+    fn thread(&self, full: &SyncSender<Waiting>) {
         while !self.stopped.load(Ordering::Relaxed) {
             let index = self.next.fetch_add(1, Ordering::Relaxed);
             let Some(job) = self.jobs.get(index) else { break };
@@ -155,7 +163,7 @@ where
             self.bar.bytes(job.len.saturating_sub(told.into_inner()));
             interrupt::wait_if_ending();
             match answer {
-                Ok(Did::Wrote(file, told)) if job.len < LARGE => self.add((index, told), file),
+                Ok(Did::Wrote(file, told)) if job.len < LARGE => self.add((index, told), file, full),
                 Ok(Did::Wrote(file, told)) => {
                     let answer = file.commit().map(|()| Did::Changed(told.into()));
                     self.settle(&mut self.state(), index, answer.map_err(Into::into));
@@ -165,16 +173,17 @@ where
         }
     }
 
-    fn add(&self, whose: (usize, &'static str), file: AtomicFile) {
+    fn add(&self, whose: (usize, &'static str), file: AtomicFile, full: &SyncSender<Waiting>) {
         let mut state = self.state();
         state.batch.add(file);
         state.waiting.push(whose);
         let since = *state.since.get_or_insert_with(Instant::now);
         let is_full = state.batch.len() >= BATCH_FILES || state.batch.bytes() >= BATCH_BYTES;
         if is_full || since.elapsed() >= BATCH_TIME {
-            let full = state.take_batch();
+            let batch = state.take_batch();
             drop(state);
-            self.commit(full);
+            // It fails only where the other thread has panicked, and then this run does.
+            let _ = full.send(batch);
         }
     }
 
