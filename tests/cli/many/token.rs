@@ -99,3 +99,21 @@ fn a_signal_ends_a_run_without_leaving_anything() {
     }
     completes(&bench, 0);
 }
+
+#[test]
+fn whoever_watches_sees_a_bar_and_others_the_summary_alone() {
+    let (bench, uri) = faulty("C_Encrypt * delay 5ms\n");
+    let line = "--config keyward.toml encrypt --key k -r t/. --output-dir s --jobs 2";
+    for (quiet, shown) in [("", true), (" --quiet", false)] {
+        let _ = fs::remove_dir_all(bench.path("s"));
+        let mut command = bench.command("script");
+        command.args(["-qec", &format!("stty cols 120; {} {line}{quiet}", crate::bench::KEYWARD), "/dev/null"]);
+        command.env("KEYWARD_TOKEN", &uri).env("KEYWARD_FAULT_MODULE", &bench.module);
+        let output = command.output().expect("script, of util-linux");
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{text}");
+        assert_eq!(text.contains(" of 200 files, "), shown, "{text}");
+        assert_eq!(text.contains("/s, "), shown, "{text}");
+        assert_eq!(text.contains("keyward: note: 200 done"), shown, "{text}");
+    }
+}

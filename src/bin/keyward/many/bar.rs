@@ -31,7 +31,9 @@ impl Bar {
         };
         let bar = ProgressBar::with_draw_target(Some(len), ProgressDrawTarget::stderr_with_hz(5));
         let style = ProgressStyle::with_template(template);
-        Self { bar: bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar())), unit, files }
+        let bar = bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        bar.set_message(format!("0 of {}", grouped(files)));
+        Self { bar, unit, files }
     }
 
     /// So many more bytes are worked on.
