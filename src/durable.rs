@@ -1,18 +1,22 @@
 //! Files that are there whole or not at all.
 
+mod batch;
 mod writeback;
 
+pub use batch::Batch;
 use writeback::Writeback;
 
 use crate::error::{Error, ErrorKind, Result};
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::{File, Permissions};
 use std::io::{self, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
-use tempfile::NamedTempFile;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use tempfile::{NamedTempFile, TempPath};
 
 /// Whether an output that exists is replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +39,8 @@ pub struct AtomicFile {
     /// The path as the caller gave it, for messages.
     shown: PathBuf,
     output: Output,
+    /// Smaller than that of every file that was begun later.
+    begun: u64,
 }
 
 #[derive(Debug)]
@@ -45,34 +51,63 @@ enum Output {
 
 /// The temporary files of this process, for [`remove_temporaries`]: what ends a process asks nobody
 /// who holds what.
-static TEMPORARIES: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+static TEMPORARIES: Mutex<Temporaries> = Mutex::new(Temporaries { paths: BTreeSet::new(), ended: false });
+
+struct Temporaries {
+    paths: BTreeSet<PathBuf>,
+    /// Whether they were removed, and no more may be made.
+    ended: bool,
+}
+
+fn temporaries() -> MutexGuard<'static, Temporaries> {
+    TEMPORARIES.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Removes the temporary files of all [`AtomicFile`]s that are not committed.
 ///
 /// For a program that is about to end by a signal, when nothing is dropped any more. What is
-/// committed later fails.
+/// committed later fails, and no other is made: threads may still be at work.
 pub fn remove_temporaries() {
-    for path in TEMPORARIES.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+    let mut all = temporaries();
+    all.ended = true;
+    for path in std::mem::take(&mut all.paths) {
         let _ = std::fs::remove_file(path);
     }
 }
+
+/// Whether a file is called as the temporary files here are: what a process left that was killed.
+#[must_use]
+pub fn is_temporary(name: &std::ffi::OsStr) -> bool {
+    name.as_bytes().starts_with(b".") && name.as_bytes().ends_with(SUFFIX.as_bytes())
+}
+
+const SUFFIX: &str = ".keyward-tmp";
 
 /// The place of a temporary file in the list; it is taken off when dropped.
 #[derive(Debug)]
 struct Listed(PathBuf);
 
 impl Listed {
-    fn new(path: &Path) -> Self {
-        TEMPORARIES.lock().unwrap_or_else(PoisonError::into_inner).push(path.to_owned());
-        Self(path.to_owned())
+    /// Makes a temporary file and puts it on the list, with nothing in between.
+    fn make(make: impl FnOnce() -> io::Result<NamedTempFile>) -> io::Result<(NamedTempFile, Self)> {
+        let mut all = temporaries();
+        if all.ended {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        let file = make()?;
+        all.paths.insert(file.path().to_owned());
+        let listed = Self(file.path().to_owned());
+        Ok((file, listed))
     }
 }
 
 impl Drop for Listed {
     fn drop(&mut self) {
-        TEMPORARIES.lock().unwrap_or_else(PoisonError::into_inner).retain(|path| *path != self.0);
+        temporaries().paths.remove(&self.0);
     }
 }
+
+static BEGUN: AtomicU64 = AtomicU64::new(0);
 
 impl AtomicFile {
     /// Begins a file that is to stand at `path`.
@@ -87,6 +122,7 @@ impl AtomicFile {
             Err(error) if error.kind() == io::ErrorKind::NotFound => false,
             Err(error) => return Err(failed(error)),
         };
+        let begun = BEGUN.fetch_add(1, Ordering::Relaxed);
         let mut mode = None;
         let mut target = path.to_owned();
         if exists {
@@ -94,24 +130,21 @@ impl AtomicFile {
             let metadata = target.metadata().map_err(failed)?;
             if !metadata.is_file() {
                 let file = File::options().write(true).open(&target).map_err(failed)?;
-                return Ok(Self { target, shown: path.to_owned(), output: Output::Direct(file) });
+                return Ok(Self { target, shown: path.to_owned(), output: Output::Direct(file), begun });
             }
             if replace == Replace::No {
                 return Err(output_exists(path));
             }
             mode = Some(metadata.permissions().mode() & 0o777);
         }
-        let temporary = temporary_beside(&target, mode.unwrap_or(0o666)).map_err(failed)?;
+        let make = || temporary_beside(&target, mode.unwrap_or(0o666));
+        let (temporary, listed) = Listed::make(make).map_err(failed)?;
         if let Some(mode) = mode {
             // The umask has narrowed what the file was opened with.
             temporary.as_file().set_permissions(Permissions::from_mode(mode)).map_err(failed)?;
         }
-        let listed = Listed::new(temporary.path());
-        Ok(Self {
-            target,
-            shown: path.to_owned(),
-            output: Output::Temporary(temporary, listed, replace, Writeback::default()),
-        })
+        let output = Output::Temporary(temporary, listed, replace, Writeback::default());
+        Ok(Self { target, shown: path.to_owned(), output, begun })
     }
 
     /// The file that is being written.
@@ -130,23 +163,60 @@ impl AtomicFile {
     /// `Io` where the operating system fails. Unless it is the directory that could not be synced,
     /// there is then no new file.
     pub fn commit(self) -> Result<()> {
-        let Self { target, shown, output } = self;
-        let failed = |error| cannot_write(&shown, error);
-        let (temporary, _listed, replace, writeback) = match output {
-            Output::Temporary(temporary, listed, replace, writeback) => (temporary, listed, replace, writeback),
+        match self.into_parts() {
             // Pipes and devices cannot be synced.
-            Output::Direct(mut file) => return file.flush().map_err(failed),
-        };
-        // The data first, then the name: a name must never stand for data that a power failure took.
-        writeback.finish().and_then(|()| temporary.as_file().sync_all()).map_err(failed)?;
+            Parts::Direct(mut file, shown) => file.flush().map_err(|error| cannot_write(&shown, error)),
+            Parts::Temporary(file, writeback, unnamed) => {
+                // The data first, then the name: a name must never stand for data that a power failure took.
+                let synced = writeback.finish().and_then(|()| file.sync_all());
+                synced.map_err(|error| cannot_write(&unnamed.shown, error))?;
+                let shown = unnamed.shown.clone();
+                let target = unnamed.name()?;
+                sync_directory(&target).map_err(|error| cannot_write(&shown, error))
+            }
+        }
+    }
+
+    fn into_parts(self) -> Parts {
+        let Self { target, shown, output, .. } = self;
+        match output {
+            Output::Direct(file) => Parts::Direct(file, shown),
+            Output::Temporary(temporary, listed, replace, writeback) => {
+                let (file, temporary) = temporary.into_parts();
+                Parts::Temporary(file, writeback, Unnamed { temporary, target, shown, replace, _listed: listed })
+            }
+        }
+    }
+}
+
+enum Parts {
+    Temporary(File, Writeback, Unnamed),
+    Direct(File, PathBuf),
+}
+
+/// A temporary file that waits for its name. It is removed on drop.
+#[derive(Debug)]
+struct Unnamed {
+    temporary: TempPath,
+    target: PathBuf,
+    shown: PathBuf,
+    replace: Replace,
+    _listed: Listed,
+}
+
+impl Unnamed {
+    /// Renames it, and gives the path where it is now. Neither the data nor the name is synced here.
+    fn name(self) -> Result<PathBuf> {
+        let Self { temporary, target, shown, replace, _listed } = self;
+        let failed = |error| cannot_write(&shown, error);
         match replace {
             Replace::Yes => temporary.persist(&target).map_err(|error| failed(error.error))?,
             Replace::No => temporary.persist_noclobber(&target).map_err(|error| match error.error.kind() {
                 io::ErrorKind::AlreadyExists => output_exists(&shown),
                 _ => failed(error.error),
             })?,
-        };
-        sync_directory(&target).map_err(failed)
+        }
+        Ok(target)
     }
 }
 
@@ -175,7 +245,7 @@ fn temporary_beside(target: &Path, mode: u32) -> io::Result<NamedTempFile> {
     let prefix = OsString::from_vec([b".", name, b"."].concat());
     tempfile::Builder::new()
         .prefix(&prefix)
-        .suffix(".keyward-tmp")
+        .suffix(SUFFIX)
         .permissions(Permissions::from_mode(mode))
         .tempfile_in(directory(target))
         .map_err(without_path)
@@ -187,6 +257,14 @@ fn without_path(error: io::Error) -> io::Error {
         Some((what, _)) => io::Error::new(error.kind(), what),
         None => error,
     }
+}
+
+/// Makes last that `path` is in its directory: for what is made without an [`AtomicFile`], a directory.
+///
+/// # Errors
+/// `Io` where the directory cannot be synced.
+pub fn sync_entry(path: &Path) -> Result<()> {
+    sync_directory(path).map_err(|error| cannot_write(path, error))
 }
 
 /// Makes what happened to names in the directory of `target` last.

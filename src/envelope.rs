@@ -37,7 +37,7 @@ mod verifier;
 mod writer;
 
 pub use content::Content;
-pub use file::reencrypt_file;
+pub use file::{reencrypt_file, reencrypt_to};
 pub use inspect::{InspectedEntry, Inspection, inspect};
 pub use range::OpenEnvelope;
 pub use read_at::{Positioned, ReadAt};

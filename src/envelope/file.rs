@@ -22,8 +22,21 @@ impl Encryptor<'_> {
     /// was when the file was opened. There is then no new file, and an
     /// existing one is as it was.
     pub fn encrypt_file(&self, input: &Path, output: &Path, replace: Replace) -> Result<u64> {
-        let mut source = open_input(input)?;
-        let target = AtomicFile::create(output, replace)?;
+        let (target, done) = self.seal(open_input(input)?, AtomicFile::create(output, replace)?)?;
+        target.commit()?;
+        Ok(done)
+    }
+
+    /// Encrypts the file `input` into `target`, which is then whole but not committed: for a
+    /// [`Batch`](crate::durable::Batch).
+    ///
+    /// # Errors
+    /// As [`encrypt_file`](Self::encrypt_file).
+    pub fn encrypt_to(&self, input: &Path, target: AtomicFile) -> Result<AtomicFile> {
+        Ok(self.seal(open_input(input)?, target)?.0)
+    }
+
+    fn seal(&self, mut source: Input, target: AtomicFile) -> Result<(AtomicFile, u64)> {
         let body = self.writer(target)?.body;
         let expected = source.regular_len()?;
         let (target, done) = match expected {
@@ -38,8 +51,7 @@ impl Encryptor<'_> {
         }
         // Its data key may be shared with others, and was counted for less.
         self.check_len(done)?;
-        target.commit()?;
-        Ok(done)
+        Ok((target, done))
     }
 }
 
@@ -53,6 +65,22 @@ impl Decryptor<'_> {
     /// As [`reader`](Decryptor::reader), and `OutputExists`. There is then no new file, and an
     /// existing one is as it was.
     pub fn decrypt_file(&self, input: &Path, output: &Path, replace: Replace) -> Result<u64> {
+        let (target, done) = self.unseal(input, || AtomicFile::create(output, replace))?;
+        target.commit()?;
+        Ok(done)
+    }
+
+    /// Decrypts the file `input` into `target`, which is then whole but not committed: for a
+    /// [`Batch`](crate::durable::Batch).
+    ///
+    /// # Errors
+    /// As [`decrypt_file`](Self::decrypt_file).
+    pub fn decrypt_to(&self, input: &Path, target: AtomicFile) -> Result<AtomicFile> {
+        Ok(self.unseal(input, || Ok(target))?.0)
+    }
+
+    /// The target is made when the file has opened.
+    fn unseal(&self, input: &Path, target: impl FnOnce() -> Result<AtomicFile>) -> Result<(AtomicFile, u64)> {
         let mut source = open_input(input)?;
         let regular = source.regular_len()?.is_some();
         let reader = match regular {
@@ -60,11 +88,10 @@ impl Decryptor<'_> {
             false => self.reader(&mut source)?,
         };
         let (key, _) = reader.body.into_parts();
-        let mut target = AtomicFile::create(output, replace)?;
+        let mut target = target()?;
         let feed = source.rest(regular)?;
         let done = self.pipeline().run(Work::Open(&key), 0, feed, &mut target)?;
-        target.commit()?;
-        Ok(done)
+        Ok((target, done))
     }
 }
 
@@ -83,15 +110,39 @@ pub fn reencrypt_file(
     output: &Path,
     replace: Replace,
 ) -> Result<u64> {
+    let (target, done) = renew(decryptor, encryptor, input, || AtomicFile::create(output, replace))?;
+    target.commit()?;
+    Ok(done)
+}
+
+/// The same into `target`, which is then whole but not committed: for a
+/// [`Batch`](crate::durable::Batch).
+///
+/// # Errors
+/// As [`reencrypt_file`].
+pub fn reencrypt_to(
+    decryptor: &Decryptor<'_>,
+    encryptor: &Encryptor<'_>,
+    input: &Path,
+    target: AtomicFile,
+) -> Result<AtomicFile> {
+    Ok(renew(decryptor, encryptor, input, || Ok(target))?.0)
+}
+
+fn renew(
+    decryptor: &Decryptor<'_>,
+    encryptor: &Encryptor<'_>,
+    input: &Path,
+    target: impl FnOnce() -> Result<AtomicFile>,
+) -> Result<(AtomicFile, u64)> {
     let mut source = open_input(input)?;
     let (from, _) = decryptor.seekable_reader(&mut source)?.body.into_parts();
-    let target = AtomicFile::create(output, replace)?;
+    let target = target()?;
     // A data key that is kept for other files may be the very one that this file had.
     let (to, mut target) = encryptor.with_fresh_keys().writer(target)?.body.into_parts();
     let feed = source.rest(true)?;
     let done = encryptor.pipeline().run(Work::Reseal(&from, &to), 0, feed, &mut target)?;
-    target.commit()?;
-    Ok(done)
+    Ok((target, done))
 }
 
 pub(super) fn open_input(path: &Path) -> Result<Input> {

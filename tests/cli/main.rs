@@ -8,6 +8,7 @@ mod governed;
 mod interrupted;
 mod keys;
 mod life;
+mod many;
 mod policy;
 mod refusals;
 mod round_trips;

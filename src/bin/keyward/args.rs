@@ -45,6 +45,13 @@ Examples:
   keyward decrypt --context tenant=acme report.pdf.kw -o report.pdf
   keyward key rotate payments
   keyward rewrap --key payments report.pdf.kw
+  keyward encrypt --key payments -r records --output-dir /backup
+
+Many files:
+  encrypt, decrypt, rewrap and reencrypt take several files, and with -r directories. What fails is told and keeps
+  nothing else from being done; the exit status is 1 then. Where the token goes away the run ends early, with 5. The
+  same command again goes on with what is not done yet: an output has its name only once it is whole and on the disk.
+  What .NAME.XXXXXX.keyward-tmp a killed run leaves is never taken for a file, and can be removed.
 
 The PIN:
   Taken from pin-source in the token URI, else from KEYWARD_PIN, else asked for at the terminal.
@@ -130,7 +137,7 @@ pub(crate) enum Command {
     Decrypt(crate::decrypt::Decrypt),
     Inspect(crate::inspect::Inspect),
     Rewrap(crate::rewrap::Rewrap),
-    Reencrypt(crate::rewrap::Reencrypt),
+    Reencrypt(crate::reencrypt::Reencrypt),
     /// Data keys for scripts and other programs, as JSON
     #[command(subcommand)]
     DataKey(crate::data_key::DataKeyCommand),

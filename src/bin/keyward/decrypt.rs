@@ -3,14 +3,18 @@
 use crate::app::App;
 use crate::args::ContextArgs;
 use crate::customer;
-use crate::files::{FileArgs, Input, Output};
+use crate::files::{FileArgs, Input, Output, Task};
+use crate::many::{Did, Naming, Plan, Run, Unit, already};
 use crate::progress::Progress;
 use crate::range::{Range, read_range};
 use clap::Args;
-use keyward::{Decryptor, EncryptionContext, KeyName};
+use keyward::{Decryptor, EncryptionContext, Error, ErrorKind, KeyName};
 use std::path::PathBuf;
 
-/// Decrypt a file or a stream
+/// Decrypt files or a stream
+///
+/// One file goes to OUT or standard output. Several, or with -r whole directories, go beside the encrypted ones without
+/// .kw at the end of their names, or below --output-dir. Run again, it goes on with what is not done yet.
 ///
 /// A file gets its name only after its last byte was verified. To a pipe, what is authentic is passed on at once:
 /// act on a stream only after exit status 0, which says that it was not cut short.
@@ -20,7 +24,10 @@ use std::path::PathBuf;
   keyward decrypt < records.tar.kw | tar t
   keyward decrypt --key mailbox letter.kw                      # RSA keys have to be named
   keyward decrypt --range 0-1023 disk.img.kw -o head.img       # the first 1024 bytes
-  keyward decrypt --any-context found.kw -o found              # tells the context on stderr")]
+  keyward decrypt --any-context found.kw -o found              # tells the context on stderr
+  keyward decrypt -r /backup/records --output-dir restored     # to restored/records/…
+
+Of several files, those are done already whose output has their time or a later one and the length of their content.")]
 pub(crate) struct Decrypt {
     /// Only this master key may open the file; needed for RSA keys; repeatable
     #[arg(long, short, value_name = "NAME", value_delimiter = ',')]
@@ -41,31 +48,47 @@ pub(crate) struct Decrypt {
 }
 
 impl Decrypt {
-    pub(crate) fn run(self, app: &App) -> anyhow::Result<()> {
+    pub(crate) fn run(self, app: &App) -> anyhow::Result<u8> {
         let context = self.context.to_context()?;
-        let output = self.files.output()?;
-        let input = self.files.input(app)?;
-        if self.range.is_some() {
-            input.seekable("--range")?;
+        let task = self.files.task(app, Naming::Decrypted)?;
+        match &task {
+            Task::One(input, _) if self.range.is_some() => drop(input.seekable("--range")?),
+            Task::Many(_) if self.range.is_some() => {
+                return Err(Error::new(ErrorKind::InvalidArgument, "--range is for a single file").into());
+            }
+            _ => {}
         }
         if let Some(path) = &self.customer_key {
             let key = customer::read(path)?;
-            self.open(app, context, Decryptor::with_customer_key(&key), &input, &output)
+            self.open(app, context, Decryptor::with_customer_key(&key), task)
         } else {
             let provider = app.provider_for(&self.key, false)?;
-            self.open(app, context, Decryptor::new(&provider), &input, &output)
+            self.open(app, context, Decryptor::new(&provider), task)
         }
     }
 
-    fn open(
-        &self,
-        app: &App,
-        context: EncryptionContext,
-        decryptor: Decryptor<'_>,
-        input: &Input,
-        output: &Output,
-    ) -> anyhow::Result<()> {
+    fn open(&self, app: &App, context: EncryptionContext, decryptor: Decryptor<'_>, task: Task) -> anyhow::Result<u8> {
         let decryptor = if self.any_context { decryptor.any_context() } else { decryptor.context(context) };
+        match task {
+            Task::One(input, output) => self.open_one(app, decryptor, &input, &output).map(|()| 0),
+            Task::Many(plan) => self.open_many(app, &decryptor, plan),
+        }
+    }
+
+    fn open_many(&self, app: &App, decryptor: &Decryptor<'_>, plan: Plan) -> anyhow::Result<u8> {
+        let run = Run { app, args: &self.files.many, unit: Unit::Bytes, lines: false, lasting: |_| false };
+        let summary = run.work(plan, |job, tell| {
+            let Some(begun) = already::begin_decrypted(job, self.files.force)? else {
+                return Ok(Did::Already(String::new()));
+            };
+            let file = begun.create(&job.output)?;
+            let file = decryptor.clone().progress(tell).decrypt_to(&job.input, file)?;
+            Ok(Did::Wrote(begun.date(file, &job.output)?, ""))
+        })?;
+        summary.tell(app, self.files.many.json)
+    }
+
+    fn open_one(&self, app: &App, decryptor: Decryptor<'_>, input: &Input, output: &Output) -> anyhow::Result<()> {
         if let Some(range) = self.range {
             let context = read_range(&decryptor, range, input, output)?;
             self.tell(app, &context);

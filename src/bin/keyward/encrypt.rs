@@ -2,16 +2,21 @@
 
 use crate::app::{App, Provider};
 use crate::args::ContextArgs;
-use crate::files::{FileArgs, Input, Output};
+use crate::files::{FileArgs, Input, Output, Task, cannot};
+use crate::headers::is_envelope;
+use crate::many::{Did, Naming, Run, Skip, Unit, already, has_suffix, lasting};
 use crate::progress::Progress;
 use crate::{customer, key};
 use clap::Args;
 use keyward::key::PublicKeyProvider;
 use keyward::provider::managed_key;
-use keyward::{Encryptor, KeyName, KeyProvider};
+use keyward::{EncryptionContext, Encryptor, KeyName, KeyProvider};
 use std::path::PathBuf;
 
-/// Encrypt a file or a stream
+/// Encrypt files or a stream
+///
+/// One file goes to OUT or standard output. Several, or with -r whole directories, go beside their originals with .kw
+/// after their names, or below --output-dir. Run again, it goes on with what is not done yet.
 ///
 /// The data key is wrapped by each --key on the token and for each --recipient; any one of them opens the file.
 /// Without any, the managed default key of the token is used, which is made on first use.
@@ -20,16 +25,20 @@ use std::path::PathBuf;
   keyward encrypt --key payments --context tenant=acme report.pdf -o report.pdf.kw
   keyward encrypt --key payments,escrow report.pdf -o report.pdf.kw
   tar c records | keyward encrypt --key payments > records.tar.kw
+  keyward encrypt --key payments a.pdf b.pdf                              # to a.pdf.kw and b.pdf.kw
+  keyward encrypt --key payments -r records --output-dir /backup          # to /backup/records/…
   keyward encrypt --recipient mailbox.pub letter.txt -o letter.kw         # needs no token
   keyward encrypt --customer-key my.key letter.txt -o letter.kw           # needs no token
 
-The context must be given again, byte for byte, to decrypt.")]
+The context must be given again, byte for byte, to decrypt. Of several files, those are done already whose output has
+their time or a later one, the length that belongs to them, these keys and this context. A file called .kw that is an
+envelope already is left alone.")]
 pub(crate) struct Encrypt {
     /// A master key on the token; repeatable
     #[arg(long, short, value_name = "NAME", value_delimiter = ',')]
     key: Vec<KeyName>,
     /// A public key file, as `keyward key public` prints it; repeatable
-    #[arg(long, short, value_name = "PUBFILE")]
+    #[arg(long, short = 'R', value_name = "PUBFILE")]
     recipient: Vec<PathBuf>,
     /// A file with a key of your own: 32 random bytes, as they are, in hexadecimal or in base64
     #[arg(long, value_name = "FILE", conflicts_with_all = ["key", "recipient"])]
@@ -41,25 +50,53 @@ pub(crate) struct Encrypt {
 }
 
 impl Encrypt {
-    pub(crate) fn run(self, app: &App) -> anyhow::Result<()> {
+    pub(crate) fn run(self, app: &App) -> anyhow::Result<u8> {
         let context = self.context.to_context()?;
-        let output = self.files.binary_output()?;
-        let input = self.files.input(app)?;
+        let task = self.files.task(app, Naming::Encrypted)?;
         if let Some(path) = &self.customer_key {
             let key = customer::read(path)?;
-            return seal(app, Encryptor::with_customer_key(&key).context(context), &input, &output);
+            return self.seal(app, &Encryptor::with_customer_key(&key), &[], context, task);
         }
         let recipients = self.recipient.iter().map(|path| key::read_public(path).map(PublicKeyProvider::new));
         let recipients = recipients.collect::<anyhow::Result<Vec<_>>>()?;
         let (hsm, names) = self.token_keys(app)?;
 
-        let on_token = names.iter().filter_map(|name| Some((hsm.as_ref()? as &dyn KeyProvider, name)));
-        let pinned = recipients.iter().map(|one| (one as &dyn KeyProvider, one.key_name()));
-        let mut all = on_token.chain(pinned);
-        let (provider, name) = all.next().ok_or_else(|| anyhow::anyhow!("no key to encrypt with"))?;
-        let encryptor =
-            all.fold(Encryptor::new(provider, name), |encryptor, (provider, name)| encryptor.also(provider, name));
-        seal(app, encryptor.context(context), &input, &output)
+        let on_token = names.iter().filter_map(|name| Some((hsm.as_ref()? as &dyn KeyProvider, name.clone())));
+        let pinned = recipients.iter().map(|one| (one as &dyn KeyProvider, one.key_name().clone()));
+        let keys: Vec<_> = on_token.chain(pinned).collect();
+        let ((provider, name), others) = keys.split_first().ok_or_else(|| anyhow::anyhow!("no key to encrypt with"))?;
+        let encryptor = others
+            .iter()
+            .fold(Encryptor::new(*provider, name), |encryptor, (provider, name)| encryptor.also(*provider, name));
+        self.seal(app, &encryptor, &keys, context, task)
+    }
+
+    fn seal(
+        &self,
+        app: &App,
+        encryptor: &Encryptor<'_>,
+        keys: &already::Keys<'_>,
+        context: EncryptionContext,
+        task: Task,
+    ) -> anyhow::Result<u8> {
+        let encryptor = encryptor.clone().context(context.clone());
+        let plan = match task {
+            Task::One(input, output) => return seal_one(app, encryptor, &input, &output).map(|()| 0),
+            Task::Many(plan) => plan,
+        };
+        let run = Run { app, args: &self.files.many, unit: Unit::Bytes, lines: false, lasting };
+        let summary = run.work(plan, |job, tell| {
+            if has_suffix(&job.input) && is_envelope(&job.input).map_err(|error| cannot("read", &job.input, error))? {
+                return Ok(Did::Skipped(Skip::Envelope));
+            }
+            let Some(begun) = already::begin_encrypted(job, self.files.force, keys, &context)? else {
+                return Ok(Did::Already(String::new()));
+            };
+            let file = begun.create(&job.output)?;
+            let file = encryptor.clone().progress(tell).encrypt_to(&job.input, file)?;
+            Ok(Did::Wrote(begun.date(file, &job.output)?, ""))
+        })?;
+        summary.tell(app, self.files.many.json)
     }
 
     /// The keys on the token, and its provider where there are any.
@@ -92,7 +129,7 @@ impl Encrypt {
     }
 }
 
-fn seal(app: &App, encryptor: Encryptor<'_>, input: &Input, output: &Output) -> anyhow::Result<()> {
+fn seal_one(app: &App, encryptor: Encryptor<'_>, input: &Input, output: &Output) -> anyhow::Result<()> {
     if let (Input::File(from), Output::File(to, replace)) = (input, output) {
         let progress = Progress::over(app, from);
         let tell = |done| progress.set(done);

@@ -1,6 +1,7 @@
 //! Where the bytes come from and where they go: files, pipes, devices, standard input and output.
 
 use crate::app::App;
+use crate::many::{ManyArgs, Naming, Plan};
 use clap::Args;
 use keyward::durable::{AtomicFile, Replace};
 use keyward::{Error, ErrorKind};
@@ -9,18 +10,31 @@ use std::io::{self, IsTerminal, Read, Write};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
-/// `[IN] [-o OUT] [--force]`.
+/// `[IN]… [-o OUT | --output-dir DIR] [--force]`.
 #[derive(Debug, Args)]
 pub(crate) struct FileArgs {
-    /// The file to read; standard input where it is - or not given
+    /// The files to read; standard input where it is - or none is given
     #[arg(value_name = "IN")]
-    input: Option<PathBuf>,
-    /// The file to write; standard output where it is - or not given
-    #[arg(long, short, value_name = "OUT")]
+    inputs: Vec<PathBuf>,
+    /// The file to write, of a single one; standard output where it is - or not given
+    #[arg(long, short, value_name = "OUT", conflicts_with_all = ["output_dir", "recursive"])]
     output: Option<PathBuf>,
-    /// Replace OUT where it exists
+    /// Write below this directory, which is made where it is missing; beside each file where not given
+    #[arg(long, value_name = "DIR")]
+    output_dir: Option<PathBuf>,
+    /// Replace outputs that exist
     #[arg(long, short)]
-    force: bool,
+    pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) many: ManyArgs,
+}
+
+/// What a command line asks for.
+pub(crate) enum Task {
+    /// One input and one output, each a file or a stream.
+    One(Input, Output),
+    /// Files, each with an output of its own.
+    Many(Plan),
 }
 
 pub(crate) enum Input {
@@ -38,8 +52,32 @@ pub(crate) enum Output {
 }
 
 impl FileArgs {
-    pub(crate) fn input(&self, app: &App) -> anyhow::Result<Input> {
-        let input = Input::of(self.input.as_deref())?;
+    /// What is to be done. Whatever is wrong with it is told before any work is done.
+    pub(crate) fn task(&self, app: &App, naming: Naming) -> anyhow::Result<Task> {
+        let wrong = |message: &'static str, hint: &'static str| {
+            Err(Error::new(ErrorKind::InvalidArgument, message).with_hint(hint).into())
+        };
+        if self.inputs.len() < 2 && !self.many.recursive && self.output_dir.is_none() {
+            if self.many.json {
+                return wrong("--json is for several files", "leave it away, or add --output-dir");
+            }
+            let output = if naming == Naming::Encrypted { self.binary_output()? } else { self.output()? };
+            return Ok(Task::One(self.input(app)?, output));
+        }
+        if self.output.is_some() {
+            return wrong("-o names one output, and there are several inputs", "name a directory with --output-dir");
+        }
+        if self.inputs.is_empty() {
+            return wrong("no file is named", "name files, or with -r directories");
+        }
+        if self.inputs.iter().any(|path| path == Path::new("-")) {
+            return wrong("standard input cannot be one of several files", "write ./- for a file of that name");
+        }
+        Ok(Task::Many(Plan::new(&self.inputs, &self.many, naming, self.output_dir.as_deref())?))
+    }
+
+    fn input(&self, app: &App) -> anyhow::Result<Input> {
+        let input = Input::of(self.inputs.first().map(PathBuf::as_path))?;
         if matches!(input, Input::Stdin) && io::stdin().is_terminal() {
             app.note("reading from the terminal; end with Ctrl-D");
         }
@@ -48,7 +86,7 @@ impl FileArgs {
 
     /// Where the result goes. That it exists already is told before any work is done; when it gets
     /// its name, that is checked again.
-    pub(crate) fn output(&self) -> anyhow::Result<Output> {
+    fn output(&self) -> anyhow::Result<Output> {
         let Some(path) = self.output.as_deref().filter(|path| *path != Path::new("-")) else {
             return Ok(Output::Stdout);
         };
@@ -65,7 +103,7 @@ impl FileArgs {
     }
 
     /// The same for bytes that nobody can read, which do not go to a terminal unless `-o -` says so.
-    pub(crate) fn binary_output(&self) -> anyhow::Result<Output> {
+    fn binary_output(&self) -> anyhow::Result<Output> {
         if self.output.is_none() && io::stdout().is_terminal() {
             return Err(Error::new(ErrorKind::InvalidArgument, "not writing encrypted bytes to the terminal")
                 .with_hint("name a file with -o OUT, or insist with -o -")

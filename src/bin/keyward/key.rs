@@ -5,6 +5,7 @@ mod expire;
 pub(crate) mod listing;
 mod managed;
 mod rotate;
+mod usage;
 mod used_in;
 
 use self::listing::{KeyJson, done, list, show};
@@ -71,6 +72,7 @@ pub(crate) enum KeyCommand {
     },
     Destroy(destroy::Destroy),
     Expire(expire::Expire),
+    Usage(usage::Usage),
     /// Take over a key that another tool made
     ///
     /// Checks its attributes, narrows its usage where the token allows it, and says what is not as it should be.
@@ -145,6 +147,7 @@ impl KeyCommand {
             }
             Self::Destroy(args) => args.run(app)?,
             Self::Expire(args) => return args.run(app),
+            Self::Usage(args) => args.run(app)?,
             Self::Adopt { label, managed, format } => {
                 if let Ok(pattern) = label.parse::<KeyPattern>() {
                     managed.allow_name(&pattern.name)?;

@@ -14,15 +14,18 @@ mod duration;
 mod encrypt;
 mod files;
 mod governed;
+mod headers;
 mod inspect;
 mod key;
 mod log;
 mod manual;
+mod many;
 mod output;
 mod pin;
 mod policy;
 mod progress;
 mod range;
+mod reencrypt;
 mod report;
 mod rewrap;
 mod signals;
@@ -52,8 +55,8 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
     match cli.command {
         Command::Token(command) => command.run(&app)?,
         Command::Key(command) => return command.run(&app),
-        Command::Encrypt(args) => args.run(&app)?,
-        Command::Decrypt(args) => args.run(&app)?,
+        Command::Encrypt(args) => return args.run(&app),
+        Command::Decrypt(args) => return args.run(&app),
         Command::Inspect(args) => args.run()?,
         Command::Rewrap(args) => return args.run(&app),
         Command::Reencrypt(args) => return args.run(&app),

@@ -39,7 +39,7 @@ pub(crate) fn status(error: &anyhow::Error) -> u8 {
 }
 
 /// The library's error, also where it travelled inside an error of `std::io`.
-fn as_own<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a Error> {
+pub(crate) fn as_own<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a Error> {
     error.downcast_ref::<Error>().or_else(|| error.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref())
 }
 
@@ -65,7 +65,7 @@ pub(crate) fn message(error: &anyhow::Error) -> String {
 }
 
 /// What to do: the library's hint, or what this command line has a flag for.
-fn hint(error: &anyhow::Error) -> Option<String> {
+pub(crate) fn hint(error: &anyhow::Error) -> Option<String> {
     let own = error.chain().find_map(as_own)?;
     match own.kind() {
         ErrorKind::OutputExists => Some("use --force to replace it".into()),

@@ -1,20 +1,20 @@
-//! `keyward rewrap` and `keyward reencrypt`: files under another master key, or another version.
+//! `keyward rewrap`: files under another master key, or another version, without touching their bodies.
 
-use crate::app::{App, Keys, Provider};
+use crate::app::{App, Provider};
 use crate::args::ContextArgs;
-use crate::inspect::inspect_file;
-use crate::output::print_line;
-use crate::progress::Progress;
+use crate::files::cannot;
+use crate::headers::is_envelope;
+use crate::many::{Did, Job, ManyArgs, Naming, Needs, Plan, Run, Skip, Unit};
+use crate::output::{print, print_line};
 use crate::report;
 use clap::Args;
-use keyward::durable::Replace;
-use keyward::envelope::{InspectedEntry, Inspection, Rewrap as Rewrapper, RewrapOutcome, reencrypt_file};
-use keyward::{Decryptor, EncryptionContext, Encryptor, Error, ErrorKind, KeyName, KeyRef};
+use keyward::envelope::{Rewrap as Rewrapper, RewrapOutcome};
+use keyward::{EncryptionContext, KeyName};
 use std::path::{Path, PathBuf};
 
 /// Which files, and which keys open them.
 #[derive(Debug, Args)]
-struct Sources {
+pub(crate) struct Sources {
     /// Only this master key may open the files; needed for RSA keys; repeatable
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     from_key: Vec<KeyName>,
@@ -25,15 +25,17 @@ struct Sources {
     any_context: bool,
     /// Vouch for who wrote files that an RSA key opens, and move them under an AES key
     #[arg(long)]
-    danger_assert_origin: bool,
-    /// The files
+    pub(crate) danger_assert_origin: bool,
+    /// The files; with -r, directories too
     #[arg(required = true)]
     files: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) many: ManyArgs,
 }
 
 impl Sources {
     /// The provider, which may use `targets` as well.
-    fn provider(&self, app: &App, targets: &[KeyName]) -> keyward::Result<Provider> {
+    pub(crate) fn provider(&self, app: &App, targets: &[KeyName]) -> keyward::Result<Provider> {
         let names = match self.from_key.as_slice() {
             [] => Vec::new(),
             from => from.iter().chain(targets).cloned().collect(),
@@ -45,26 +47,46 @@ impl Sources {
     }
 
     /// The context that the caller expects, where it expects one.
-    fn expected(&self) -> keyward::Result<Option<EncryptionContext>> {
+    pub(crate) fn expected(&self) -> keyward::Result<Option<EncryptionContext>> {
         self.context.is_given().then(|| self.context.to_context()).transpose()
     }
 
-    /// Works on all files, also after one failed, and gives the highest exit status.
-    fn each(&self, work: impl Fn(&Path) -> anyhow::Result<String>) -> anyhow::Result<u8> {
-        let mut worst = 0;
-        for path in &self.files {
-            match work(path) {
-                Ok(told) => print_line(&format!("{}: {told}", path.display()))?,
-                Err(error) => {
-                    let name = path.display().to_string();
-                    let named = error.to_string().contains(&format!("'{name}'"));
-                    let error = if named { error } else { error.context(name) };
-                    worst = worst.max(report::failure(&error));
-                }
-            }
+    /// The one file, where it is one.
+    pub(crate) fn single(&self) -> Option<&Path> {
+        match self.files.as_slice() {
+            [one] if !self.many.recursive && !self.many.json => Some(one),
+            _ => None,
         }
-        Ok(worst)
     }
+
+    /// All files, each once.
+    pub(crate) fn plan(&self) -> keyward::Result<Plan> {
+        Plan::new(&self.files, &self.many, Naming::Same, None)
+    }
+
+    /// How they are worked on. What becomes of each is said where they were named one by one.
+    pub(crate) fn run<'a>(&'a self, app: &'a App, unit: Unit) -> Run<'a> {
+        let lines = !self.many.recursive && !self.many.json;
+        Run { app, args: &self.many, unit, lines, lasting: |_| false }
+    }
+}
+
+/// Whether a file was found in a directory and is no envelope: then it is none of ours.
+pub(crate) fn is_no_envelope(job: &Job) -> anyhow::Result<bool> {
+    Ok(!job.named && !is_envelope(&job.input).map_err(|error| cannot("read", &job.input, error))?)
+}
+
+/// Works on a single file, says what became of it, and gives the exit status.
+pub(crate) fn alone(path: &Path, work: impl FnOnce(&Path) -> anyhow::Result<String>) -> anyhow::Result<u8> {
+    let name = path.display().to_string();
+    match work(path) {
+        Ok(told) => print_line(&format!("{name}: {told}"))?,
+        Err(error) => {
+            let named = error.to_string().contains(&format!("'{name}'"));
+            return Ok(report::failure(&if named { error } else { error.context(name) }));
+        }
+    }
+    Ok(0)
 }
 
 /// Move files to the current version of a master key, without touching their bodies
@@ -72,9 +94,12 @@ impl Sources {
 /// It takes the same time for small files and large ones, and shows nobody the plaintext. Files are changed in
 /// place; at every instant they can be opened. Whoever kept the old file can still open that with the old key:
 /// reencrypt is for keys that are no longer trusted.
+///
+/// With -r, what is no envelope is left alone, and at the end is told which older versions the files still need.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   keyward key rotate payments && keyward rewrap --key payments *.kw
+  keyward rewrap --key payments -r /srv/files
   keyward rewrap --key archive --context tenant=acme report.pdf.kw
   keyward rewrap --from-key mailbox --key payments --danger-assert-origin letter.kw")]
 pub(crate) struct Rewrap {
@@ -91,97 +116,44 @@ pub(crate) struct Rewrap {
 impl Rewrap {
     pub(crate) fn run(self, app: &App) -> anyhow::Result<u8> {
         let expected = self.sources.expected()?;
+        let single = self.sources.single();
+        let plan = if single.is_none() { Some(self.sources.plan()?) } else { None };
         let provider = self.sources.provider(app, self.key.as_slice())?;
-        self.sources.each(|path| {
-            let mut rewrap = Rewrapper::new(&provider).copy(self.copy);
-            rewrap = match &expected {
-                Some(context) => rewrap.context(context.clone()),
-                None => rewrap.any_context(),
-            };
-            if let Some(name) = &self.key {
-                rewrap = rewrap.to(name);
-            }
+        let mut rewrap = Rewrapper::new(&provider).copy(self.copy);
+        rewrap = match &expected {
+            Some(context) => rewrap.context(context.clone()),
+            None => rewrap.any_context(),
+        };
+        if let Some(name) = &self.key {
+            rewrap = rewrap.to(name);
+        }
+        let work = |path: &Path| {
             Ok(match rewrap.file(path)? {
-                RewrapOutcome::Unchanged => "up to date".into(),
-                RewrapOutcome::Rewrapped { generation, .. } => format!("rewrapped, generation {generation}"),
+                RewrapOutcome::Unchanged => Did::Already("up to date".into()),
+                RewrapOutcome::Rewrapped { generation, .. } => {
+                    Did::Changed(format!("rewrapped, generation {generation}"))
+                }
             })
-        })
-    }
-}
+        };
+        let Some(plan) = plan else {
+            return alone(single.unwrap_or(Path::new("")), |path| Ok(work(path)?.line()));
+        };
 
-/// Give files a new data key and a new body
-///
-/// For files whose old key is no longer trusted. The context is carried over. Each file is replaced once its new
-/// body is whole.
-#[derive(Debug, Args)]
-#[command(after_help = "Example:\n  keyward reencrypt --key payments report.pdf.kw")]
-pub(crate) struct Reencrypt {
-    /// A master key to encrypt with, the file's own where none is named; repeatable
-    #[arg(long, short, value_name = "NAME", value_delimiter = ',')]
-    key: Vec<KeyName>,
-    #[command(flatten)]
-    sources: Sources,
-}
-
-impl Reencrypt {
-    pub(crate) fn run(self, app: &App) -> anyhow::Result<u8> {
-        let expected = self.sources.expected()?;
-        let provider = self.sources.provider(app, &self.key)?;
-        self.sources.each(|path| {
-            let found = inspect_file(path)?;
-            let names = if self.key.is_empty() { vec![own_key(&provider, &found)?] } else { self.key.clone() };
-            if !self.sources.danger_assert_origin {
-                check_origin(&provider, &found, &names)?;
+        let needs = Needs::default();
+        let summary = self.sources.run(app, Unit::Files).work(plan, |job, _| {
+            if is_no_envelope(job)? {
+                return Ok(Did::Skipped(Skip::NoEnvelope));
             }
-            // What the file shows is what the decryptor then expects, so it is authenticated.
-            let context = expected.clone().unwrap_or(found.context);
-            let (first, others) = names.split_first().ok_or_else(|| anyhow::anyhow!("no key to encrypt with"))?;
-            let encryptor = Encryptor::new(&provider, first).context(context.clone());
-            let encryptor = others.iter().fold(encryptor, |encryptor, name| encryptor.also(&provider, name));
-            let progress = Progress::over(app, path);
-            let tell = |done| progress.set(done);
-            let decryptor = Decryptor::new(&provider).context(context).progress(&tell);
-            reencrypt_file(&decryptor, &encryptor, path, path, Replace::Yes)?;
-            Ok("reencrypted".into())
-        })
-    }
-}
-
-/// The name of the first key of the file that is on the token.
-fn own_key(provider: &dyn Keys, found: &Inspection) -> keyward::Result<KeyName> {
-    let mut failure = None;
-    for entry in &found.entries {
-        let InspectedEntry::Known(key) = entry else { continue };
-        match provider.describe_key(KeyRef::Kek(key.kek_id())) {
-            Ok(description) => return Ok(description.name),
-            Err(error) => failure = failure.or(Some(error)),
+            let answer = work(&job.input);
+            // Also where it failed: then it still needs what it needed.
+            needs.see(&job.input);
+            answer
+        })?;
+        let needed = needs.resolve(&*provider, self.key.as_ref());
+        let many = &self.sources.many;
+        if many.recursive && !many.json {
+            print(&needed.lines().into_iter().map(|line| line + "\n").collect::<String>())?;
         }
+        summary.with_needs(needed.to_json()).tell(app, many.json)
     }
-    Err(failure.unwrap_or_else(|| Error::new(ErrorKind::KeyNotFound, "no key of this file can be told")))
-}
-
-/// What an RSA key opens may have been written by anybody. Under an AES key it would look as if a
-/// holder of that had written it.
-fn check_origin(provider: &dyn Keys, found: &Inspection, to: &[KeyName]) -> keyward::Result<()> {
-    let by_rsa = found.entries.iter().any(|entry| match entry {
-        InspectedEntry::Known(key) => {
-            key.algorithm().is_rsa() && provider.describe_key(KeyRef::Kek(key.kek_id())).is_ok()
-        }
-        InspectedEntry::Unknown { .. } => false,
-    });
-    if !by_rsa {
-        return Ok(());
-    }
-    for name in to {
-        if !provider.describe_key(KeyRef::Name(name))?.algorithm.is_rsa() {
-            return Err(Error::new(
-                ErrorKind::InvalidArgument,
-                format!(
-                    "an RSA key opens this file, which says nothing about its writer; it is not moved under '{name}'"
-                ),
-            )
-            .with_hint("where you know who wrote it, add --danger-assert-origin"));
-        }
-    }
-    Ok(())
 }

@@ -1,5 +1,6 @@
 //! Ctrl-C and the other signals that end a program: no temporary file stays behind.
 
+use crate::many::interrupt;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
@@ -12,7 +13,9 @@ pub(crate) fn clean_up_on_termination() {
     let Ok(mut signals) = Signals::new(wanted) else { return };
     let wait = move || {
         for signal in &mut signals {
+            interrupt::is_ending();
             keyward::durable::remove_temporaries();
+            interrupt::tell();
             // By the signal itself, so that a shell sees it and restores its terminal.
             let _ = emulate_default_handler(signal);
         }

@@ -2,16 +2,14 @@
 
 use crate::app::App;
 use crate::args::KeySpec;
+use crate::headers::{Header, header};
 use crate::output::count;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use keyward::envelope::{InspectedEntry, inspect};
 use keyward::{Error, ErrorKind, KekId};
-use std::fs::{self, File};
-use std::io::{self, IsTerminal, Read};
+use std::fs;
+use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 
-/// What every envelope begins with (`docs/format.md`).
-const MAGIC: &[u8] = b"\x89KWE\r\n\x1a\n";
 /// So many paths are named.
 const NAMED: usize = 3;
 
@@ -118,25 +116,12 @@ fn first(all: impl ExactSizeIterator<Item = String>) -> String {
 
 /// Whether an envelope has a wrapped key of one of these. An error says why that cannot be told.
 fn is_under(path: &Path, ids: &[KekId]) -> Result<bool, String> {
-    let mut file = File::open(path).map_err(|error| error.to_string())?;
-    let mut start = Vec::with_capacity(MAGIC.len());
-    (&mut file).take(MAGIC.len() as u64).read_to_end(&mut start).map_err(|error| error.to_string())?;
-    if start != MAGIC {
-        return Ok(false);
+    match header(path)? {
+        Header::Other => Ok(false),
+        Header::Envelope { ids: found, .. } if found.iter().any(|id| ids.contains(id)) => Ok(true),
+        Header::Envelope { complete: true, .. } => Ok(false),
+        Header::Envelope { complete: false, .. } => Err("it has a wrapped key of an unknown kind".to_owned()),
     }
-    let found = inspect(&mut start.chain(file)).map_err(|error| error.to_string())?;
-    if found.detached {
-        return Err("its wrapped keys are kept apart".to_owned());
-    }
-    let mut unknown = false;
-    for entry in &found.entries {
-        match entry {
-            InspectedEntry::Known(key) if ids.contains(&key.kek_id()) => return Ok(true),
-            InspectedEntry::Known(_) => {}
-            InspectedEntry::Unknown { .. } => unknown = true,
-        }
-    }
-    if unknown { Err("it has a wrapped key of an unknown kind".to_owned()) } else { Ok(false) }
 }
 
 /// Counts the files where somebody watches.

@@ -1,0 +1,301 @@
+//! The run itself: threads that take one file after the other.
+
+use super::bar::{Bar, Unit};
+use super::outputs::Job;
+use super::summary::{Skip, Summary};
+use super::{ManyArgs, Plan, interrupt};
+use crate::app::App;
+use crate::output::{one_line, print_line, say};
+use crate::report;
+use keyward::durable::{AtomicFile, Batch};
+use keyward::{Error, ErrorKind};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{self, SyncSender};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// From this size on, a file is put on the disk by itself.
+const LARGE: u64 = 1 << 20;
+/// So much is put on the disk together.
+const BATCH_FILES: usize = 1024;
+const BATCH_BYTES: u64 = 64 << 20;
+/// So long what is finished waits for others: a run that is cut short loses no more.
+const BATCH_TIME: Duration = Duration::from_secs(2);
+
+/// What was done with a file.
+pub(crate) enum Did {
+    /// Its output is whole, and waits for its name; what may be said of it then.
+    Wrote(AtomicFile, &'static str),
+    /// It is done, and this may be said of it.
+    Changed(String),
+    /// It was done before; the same.
+    Already(String),
+    Skipped(Skip),
+}
+
+impl Did {
+    /// What is said of it.
+    pub(crate) fn line(self) -> String {
+        match self {
+            Self::Changed(line) | Self::Already(line) => line,
+            Self::Wrote(..) | Self::Skipped(_) => String::new(),
+        }
+    }
+}
+
+/// How the files are worked on.
+pub(crate) struct Run<'a> {
+    pub(crate) app: &'a App,
+    pub(crate) args: &'a ManyArgs,
+    pub(crate) unit: Unit,
+    /// Whether a line on standard output says what became of each file.
+    pub(crate) lines: bool,
+    /// Which failures every other file would meet too: the run ends there.
+    pub(crate) lasting: fn(&Error) -> bool,
+}
+
+impl Run<'_> {
+    /// Works on all files of the plan. `work` gets a file, and a function to tell how many of its
+    /// bytes are done.
+    pub(crate) fn work<W>(&self, plan: Plan, work: W) -> anyhow::Result<Summary>
+    where
+        W: Fn(&Job, &(dyn Fn(u64) + Sync)) -> anyhow::Result<Did> + Sync,
+    {
+        plan.make_directories()?;
+        let Plan { found, jobs, .. } = plan;
+        let bytes = jobs.iter().map(|job| job.len).sum();
+        let threads = self.args.jobs(self.app).min(jobs.len());
+        let at_work = AtWork {
+            run: self,
+            jobs: &jobs,
+            work,
+            bar: Bar::new(self.app, self.unit, jobs.len() as u64, bytes),
+            next: AtomicUsize::new(0),
+            stopped: AtomicBool::new(false),
+            patience: threads,
+            state: Mutex::new(State {
+                summary: Summary { skipped: found.skipped, ..Summary::default() },
+                ..State::default()
+            }),
+        };
+        if !self.app.quiet() {
+            interrupt::begin(jobs.len());
+        }
+        for (path, error) in found.failed {
+            at_work.fail(&mut at_work.state(), &path, error.into());
+        }
+        let (full, batches) = mpsc::sync_channel(1);
+        let at = &at_work;
+        thread::scope(|scope| {
+            // Waiting for the disk keeps nobody from the token.
+            scope.spawn(move || batches.into_iter().for_each(|batch| at.commit(batch)));
+            thread::scope(|workers| {
+                for _ in 0..threads {
+                    workers.spawn(|| at.thread(&full));
+                }
+            });
+            let rest = at.state().take_batch();
+            let _ = full.send(rest);
+            drop(full);
+        });
+        interrupt::end();
+        Ok(at_work.finish())
+    }
+}
+
+/// A run while it lasts.
+struct AtWork<'a, W> {
+    run: &'a Run<'a>,
+    jobs: &'a [Job],
+    work: W,
+    bar: Bar,
+    next: AtomicUsize,
+    stopped: AtomicBool,
+    /// After so many files in a row that the token did not serve, none is tried any more.
+    patience: usize,
+    state: Mutex<State>,
+}
+
+/// Outputs that wait for their names; whose they are, and what is said of them.
+type Waiting = (Batch, Vec<(usize, &'static str)>);
+
+#[derive(Default)]
+struct State {
+    summary: Summary,
+    batch: Batch,
+    waiting: Vec<(usize, &'static str)>,
+    since: Option<Instant>,
+    through: u64,
+    /// How many files in a row the token did not serve.
+    unserved: usize,
+    /// What is to be said of files, in their order, from this one on.
+    lines: BTreeMap<usize, Option<String>>,
+    next_line: usize,
+    hints: BTreeSet<String>,
+    broken: Option<std::io::Error>,
+}
+
+impl State {
+    fn take_batch(&mut self) -> Waiting {
+        self.since = None;
+        (std::mem::take(&mut self.batch), std::mem::take(&mut self.waiting))
+    }
+}
+
+impl<W> AtWork<'_, W>
+where
+    W: Fn(&Job, &(dyn Fn(u64) + Sync)) -> anyhow::Result<Did> + Sync,
+{
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn thread(&self, full: &SyncSender<Waiting>) {
+        while !self.stopped.load(Ordering::Relaxed) {
+            let index = self.next.fetch_add(1, Ordering::Relaxed);
+            let Some(job) = self.jobs.get(index) else { break };
+            let told = AtomicU64::new(0);
+            let tell = |done: u64| self.bar.bytes(done.saturating_sub(told.swap(done, Ordering::Relaxed)));
+            let answer = (self.work)(job, &tell);
+            self.bar.bytes(job.len.saturating_sub(told.into_inner()));
+            interrupt::wait_if_ending();
+            match answer {
+                Ok(Did::Wrote(file, told)) if job.len < LARGE => self.add((index, told), file, full),
+                Ok(Did::Wrote(file, told)) => {
+                    let answer = file.commit().map(|()| Did::Changed(told.into()));
+                    self.settle(&mut self.state(), index, answer.map_err(Into::into));
+                }
+                other => self.settle(&mut self.state(), index, other),
+            }
+        }
+    }
+
+    fn add(&self, whose: (usize, &'static str), file: AtomicFile, full: &SyncSender<Waiting>) {
+        let mut state = self.state();
+        state.batch.add(file);
+        state.waiting.push(whose);
+        let since = *state.since.get_or_insert_with(Instant::now);
+        let is_full = state.batch.len() >= BATCH_FILES || state.batch.bytes() >= BATCH_BYTES;
+        if is_full || since.elapsed() >= BATCH_TIME {
+            let batch = state.take_batch();
+            drop(state);
+            // It fails only where the other thread has panicked, and then this run does.
+            let _ = full.send(batch);
+        }
+    }
+
+    fn commit(&self, (batch, waiting): Waiting) {
+        let answers = batch.commit();
+        interrupt::wait_if_ending();
+        let mut state = self.state();
+        for ((index, told), answer) in waiting.into_iter().zip(answers) {
+            let answer = answer.map(|()| Did::Changed(told.into()));
+            self.settle(&mut state, index, answer.map_err(Into::into));
+        }
+    }
+
+    /// Notes what became of a file.
+    fn settle(&self, state: &mut State, index: usize, answer: anyhow::Result<Did>) {
+        state.through += 1;
+        self.bar.file(state.through);
+        let line = match answer {
+            Ok(did) => {
+                state.unserved = 0;
+                interrupt::add(1);
+                match did {
+                    Did::Changed(line) => {
+                        state.summary.done += 1;
+                        Some(line)
+                    }
+                    Did::Already(line) => {
+                        state.summary.already += 1;
+                        Some(line)
+                    }
+                    Did::Wrote(..) => None,
+                    Did::Skipped(why) => {
+                        state.summary.skipped.add(why);
+                        None
+                    }
+                }
+            }
+            Err(error) => {
+                self.fail(state, &self.jobs[index].input, error);
+                None
+            }
+        };
+        if self.run.lines {
+            self.tell_in_order(state, index, line);
+        }
+    }
+
+    /// Says what became of each file in the order in which they were named, whichever is through first.
+    fn tell_in_order(&self, state: &mut State, index: usize, line: Option<String>) {
+        state.lines.insert(index, line);
+        while let Some(line) = state.lines.remove(&state.next_line) {
+            let path = self.jobs[state.next_line].input.display();
+            state.next_line += 1;
+            let Some(line) = line.filter(|line| !line.is_empty()) else { continue };
+            let mut answer = Ok(());
+            self.bar.aside(|| answer = print_line(&format!("{path}: {line}")));
+            if let Err(error) = answer {
+                state.broken = Some(error);
+                self.stopped.store(true, Ordering::Relaxed);
+            }
+        }
+    }
+
+    fn fail(&self, state: &mut State, path: &Path, error: anyhow::Error) {
+        let name = path.display().to_string();
+        let own = error.chain().find_map(report::as_own);
+        let kind = own.map(Error::kind);
+        let lasts = own.is_some_and(self.run.lasting);
+        let status = report::status(&error);
+        // With the same PIN, no file would fare better.
+        let is_of_the_pin =
+            matches!(kind, Some(ErrorKind::PinRequired | ErrorKind::PinIncorrect | ErrorKind::PinLocked));
+        let unserved = kind.is_some_and(ErrorKind::is_unavailable);
+        state.unserved = if unserved { state.unserved + 1 } else { 0 };
+        if lasts || is_of_the_pin || unserved && state.unserved >= self.patience {
+            state.summary.stopped.get_or_insert(status);
+            self.stopped.store(true, Ordering::Relaxed);
+        }
+        let message = report::message(&error);
+        let message = if message.contains(&format!("'{name}'")) { message } else { format!("{name}: {message}") };
+        // What to do is said once, however many it would help.
+        let hint = report::hint(&error).filter(|hint| state.hints.insert(hint.clone()));
+        self.bar.aside(|| {
+            say("error", &message);
+            if let Some(hint) = hint {
+                say("hint", &hint);
+            }
+        });
+        state.summary.failures.push((path.to_owned(), one_line(&message)));
+    }
+
+    fn finish(self) -> Summary {
+        let state = self.state.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let mut summary = state.summary;
+        summary.not_begun = self.jobs.len() as u64 - state.through;
+        if state.broken.is_some() {
+            summary.stopped.get_or_insert(1);
+        }
+        summary
+    }
+}
+
+/// What every file meets that is encrypted under the same keys with the same context.
+pub(crate) fn lasting(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::KeyNotFound
+            | ErrorKind::KeyState
+            | ErrorKind::KeyAttributes
+            | ErrorKind::DuplicateKey
+            | ErrorKind::PolicyDenied
+            | ErrorKind::LimitExceeded
+            | ErrorKind::Unsupported
+    )
+}
