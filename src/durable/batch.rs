@@ -285,7 +285,7 @@ mod tests {
     fn a_sync_that_fails_names_no_file_that_needed_it() {
         let directory = tempfile::tempdir().unwrap();
         let unnamed = |name: &str| match written(&directory.path().join(name), Replace::No, b"x").into_parts() {
-            Parts::Temporary(_, unnamed) => unnamed,
+            Parts::Temporary(_, _, unnamed) => unnamed,
             Parts::Direct(..) => unreachable!(),
         };
         let failed = Err(io::Error::from_raw_os_error(5));
