@@ -212,7 +212,7 @@ impl<'a> Encryptor<'a> {
     /// As [`writer`](Self::writer). `envelope` is then empty or as it was.
     pub fn encrypt_into(&self, plaintext: &[u8], envelope: &mut Vec<u8>) -> Result<()> {
         let len = plaintext.len();
-        Room::of(self.max_len).check_for(len)?;
+        self.check_len(len as u64)?;
         let (header, key) = self.header(Some(len as u64))?;
         let threads = self.threads.map_or(1, NonZeroUsize::get);
         memory::seal(&key, &[&header], plaintext, envelope, threads).inspect_err(|_| envelope.clear())

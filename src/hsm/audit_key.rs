@@ -4,6 +4,7 @@
 //! key on the curve P-256 does not show its public half, so that stands in a private data object of the
 //! same label, and every signature is verified with it before it is handed out.
 
+use super::template;
 use crate::audit::HeadKey;
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::{AnchorStore, Signer};
@@ -16,7 +17,6 @@ use std::fmt;
 const LABEL: &str = "keyward-audit";
 /// What stands before the id of a log in the label of its anchor. With a blank, it is no key's name.
 const ANCHOR: &str = "keyward audit anchor ";
-const APPLICATION: &[u8] = b"keyward";
 const FIRST_LINE: &str = "keyward-audit-key 1";
 /// P-256 as `CKA_EC_PARAMS` has it: the DER encoding of 1.2.840.10045.3.1.7.
 const P256: [u8; 10] = [0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
@@ -125,7 +125,7 @@ impl AnchorStore for AuditKey {
     fn anchors(&self) -> Result<Vec<String>> {
         self.token.run(Repeat::Once, |session| {
             let mut texts = Vec::new();
-            for handle in session.find(&records(None))? {
+            for handle in session.find(&template::data(None))? {
                 let Some(shown) = session.attributes(handle, &[AttributeType::Label, AttributeType::Value])? else {
                     continue;
                 };
@@ -140,7 +140,7 @@ impl AnchorStore for AuditKey {
     fn set_anchor(&self, name: &str, text: &str) -> Result<()> {
         let label = format!("{ANCHOR}{name}");
         self.token.run(Repeat::Never, |session| {
-            let before = session.find(&records(Some(&label)))?;
+            let before = session.find(&template::data(Some(&label)))?;
             write(session, &label, text)?;
             for old in before {
                 // The new one says more than the old, so both may be there.
@@ -278,7 +278,7 @@ fn new_public_key() -> Vec<Attribute> {
 
 /// The public half of the key with this id, from its record.
 fn point_of(session: &Session<'_>, id: &[u8]) -> Result<Option<[u8; 65]>> {
-    for handle in session.find(&records(Some(LABEL)))? {
+    for handle in session.find(&template::data(Some(LABEL)))? {
         let Some(shown) = session.attributes(handle, &[AttributeType::Value])? else { continue };
         let text = shown.bytes(Attribute::Value).and_then(|value| std::str::from_utf8(value).ok());
         if let Some(point) = text.and_then(|text| parse_record(text, id)) {
@@ -307,21 +307,8 @@ fn uncompressed(value: &[u8]) -> Option<[u8; 65]> {
     value.strip_prefix(&[0x04, 65]).unwrap_or(value).try_into().ok()
 }
 
-/// Data objects of ours: with this label, or all.
-fn records(label: Option<&str>) -> Vec<Attribute> {
-    let mut template = vec![
-        Attribute::Class(ObjectClass::DATA),
-        Attribute::Token(true),
-        // Whoever has no PIN can neither read it nor plant one that is believed.
-        Attribute::Private(true),
-        Attribute::Application(APPLICATION.to_vec()),
-    ];
-    template.extend(label.map(|label| Attribute::Label(label.as_bytes().to_vec())));
-    template
-}
-
 fn write(session: &Session<'_>, label: &str, text: &str) -> Result<()> {
-    let mut template = records(Some(label));
+    let mut template = template::data(Some(label));
     template.push(Attribute::Value(text.as_bytes().to_vec()));
     session.create_object(template).map(drop)
 }

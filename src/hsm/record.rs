@@ -16,9 +16,10 @@
 //! The line `destroy-after` is there where a destruction is scheduled. A record without a canary is that of a key that is still being made. Changing a record means
 //! writing a new one and then destroying the old.
 
+use super::template;
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::{KekId, Provenance, WrappedKey, WrappingAlgorithm};
-use crate::token::{Attribute, AttributeType, ObjectClass, ObjectHandle, Session};
+use crate::token::{Attribute, AttributeType, ObjectHandle, Session};
 use std::fmt::Write as _;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -42,7 +43,6 @@ pub(super) struct Place {
     pub(super) record: Option<Record>,
 }
 
-const APPLICATION: &[u8] = b"keyward";
 /// What all versions of a record begin with.
 const KIND: &[u8] = b"keyward-key-record ";
 const FIRST_LINE: &str = "keyward-key-record 1";
@@ -108,15 +108,9 @@ impl Record {
     /// Writes the record and then destroys those of the same key that were there before.
     pub(super) fn write(&self, session: &Session<'_>, label: &str) -> Result<()> {
         let before = handles(session, self.kek_id, label)?;
-        session.create_object(vec![
-            Attribute::Class(ObjectClass::DATA),
-            Attribute::Token(true),
-            // Private: whoever has no PIN can neither read it nor plant one that is believed.
-            Attribute::Private(true),
-            Attribute::Application(APPLICATION.to_vec()),
-            Attribute::Label(label.as_bytes().to_vec()),
-            Attribute::Value(self.to_text().into_bytes()),
-        ])?;
+        let mut template = template::data(Some(label));
+        template.push(Attribute::Value(self.to_text().into_bytes()));
+        session.create_object(template)?;
         for old in before {
             // The new one goes before it.
             if let Err(error) = session.destroy_object(old) {
@@ -177,14 +171,7 @@ fn handles(session: &Session<'_>, kek_id: KekId, label: &str) -> Result<Vec<Obje
 
 /// The record objects, of one label or of any.
 fn search(session: &Session<'_>, label: Option<&str>) -> Result<Vec<ObjectHandle>> {
-    let mut template = vec![
-        Attribute::Class(ObjectClass::DATA),
-        Attribute::Token(true),
-        Attribute::Private(true),
-        Attribute::Application(APPLICATION.to_vec()),
-    ];
-    template.extend(label.map(|label| Attribute::Label(label.as_bytes().to_vec())));
-    match session.find(&template) {
+    match session.find(&template::data(label)) {
         // A token that knows no data objects may refuse the question.
         Err(error) if error.kind() == ErrorKind::Unsupported => Ok(Vec::new()),
         answer => answer,

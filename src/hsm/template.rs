@@ -17,6 +17,19 @@ pub(super) fn search(class: KeyClass) -> Vec<Attribute> {
     vec![Attribute::Class(object), Attribute::KeyType(key_type), Attribute::Token(true), Attribute::Private(true)]
 }
 
+/// The data objects of ours: with this label, or all. `PRIVATE` always: whoever has no PIN can neither read one nor
+/// plant one that is believed.
+pub(super) fn data(label: Option<&str>) -> Vec<Attribute> {
+    let mut template = vec![
+        Attribute::Class(ObjectClass::DATA),
+        Attribute::Token(true),
+        Attribute::Private(true),
+        Attribute::Application(b"keyward".to_vec()),
+    ];
+    template.extend(label.map(|label| Attribute::Label(label.as_bytes().to_vec())));
+    template
+}
+
 /// A new key: protected, of one purpose, and allowed nothing yet.
 pub(super) fn new_key(class: KeyClass, label: &str, id: [u8; 16]) -> Vec<Attribute> {
     let mut template = search(class);
