@@ -164,6 +164,31 @@ fn eight_processes_make_one_key() {
 }
 
 #[test]
+fn a_data_key_of_another_program_is_wrapped() {
+    let bench = Bench::new();
+    for name in ["k", "other"] {
+        bench.ok(&format!("key create {name}"));
+    }
+    for plaintext in ["AAECAwQFBgcICQoLDA0ODw==", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="] {
+        let input = serde_json::json!({ "plaintext": plaintext }).to_string();
+        let wrapped = bench.pipe("data-key wrap --key k --context a=b", input.as_bytes()).ok();
+        assert!(json(&wrapped).get("plaintext").is_none(), "{wrapped}");
+        let unwrapped = bench.pipe("data-key unwrap --key k --context a=b", wrapped.as_bytes()).ok();
+        assert_eq!(json(&unwrapped), json(&input));
+        for wrong in ["--key k", "--key k --context a=c", "--key other --context a=b"] {
+            let refused = bench.pipe(&format!("data-key unwrap {wrong}"), wrapped.as_bytes());
+            assert_ne!(refused.status, 0, "{wrong}");
+            assert!(refused.stdout.is_empty(), "{wrong}");
+        }
+    }
+    let input = b"{\"plaintext\":\"AAECAwQFBgcICQoLDA0ODw==\"}";
+    assert_eq!(bench.pipe("data-key wrap --key none", input).status, 1);
+    bench.ok("key disable k:1");
+    let refused = bench.pipe("data-key wrap --key k", input);
+    assert_eq!((refused.status, refused.stdout.len()), (1, 0), "{}", refused.stderr);
+}
+
+#[test]
 fn data_keys() {
     let bench = Bench::new();
     bench.ok("key create k");
@@ -186,6 +211,13 @@ fn data_keys() {
         &[
             "keyward: error: standard input is not a wrapped data key: no such JSON at line 1, column 2",
             "keyward: hint: it is {\"wrapped_keys\": [BASE64, …]}, as `keyward data-key generate` prints it",
+        ],
+    );
+    bench.pipe("data-key wrap --key k", b"{\"plaintext\":\"AAAA\"}").is(
+        2,
+        &[
+            "keyward: error: standard input is not a data key: a data key is 16 or 32 bytes long",
+            "keyward: hint: it is {\"plaintext\": BASE64} of 16 or 32 bytes, as `keyward data-key unwrap` prints it",
         ],
     );
     bench.refuses(
