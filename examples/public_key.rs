@@ -17,11 +17,17 @@ fn main() -> keyward::Result<()> {
     let text = hsm.public_key(&key)?.to_text()?;
 
     let public = PublicKey::parse(&text)?;
+    assert_eq!(public.fingerprint()?, hsm.public_key(&key)?.fingerprint()?);
     println!("compare before trusting it: {}", public.fingerprint()?);
     let edge = PublicKeyProvider::new(public);
     let sealed = Encryptor::new(&edge, &key).encrypt(b"from the edge")?;
 
+    // The host that wrote it cannot read it.
+    let refused = Decryptor::new(&edge).decrypt(&sealed).expect_err("there is no private key here");
+    println!("on the host without a token: {refused}");
+
     let opened = Decryptor::new(&hsm).decrypt(&sealed)?;
+    assert_eq!(opened, b"from the edge");
     println!("opened with the token: {}", String::from_utf8_lossy(&opened));
     Ok(())
 }

@@ -14,6 +14,7 @@
 //! - [`key::PublicKeyProvider`] wraps with an RSA public key on hosts without a token;
 //!   [`key::CustomerKey`] encrypts under a key that the caller keeps.
 //! - [`policy::Policies`] says who may do what with which key, with the feature `governed`.
+//! - `parquet::Kms` manages the keys of Parquet files, with the feature `parquet`.
 //! - [`provider::Failover`] keeps working while one of several tokens is down; [`provider::Cached`] keeps data keys in
 //!   memory, within limits.
 //!
@@ -55,6 +56,7 @@
 //! - `aws-lc-rs` (default): the faster AES engine. The pure-Rust one is always there.
 //! - `governed`: policies, the audit log, and the provider that keeps both.
 //! - `metrics`: counters and histograms of calls to tokens, through the `metrics` facade.
+//! - `parquet`: key management for Parquet Modular Encryption.
 //! - `testkit`: SoftHSM tokens and a provider in memory, for tests.
 //! - `cli`: what the `keyward` binary needs; programs that link the library leave it off.
 
@@ -70,6 +72,8 @@ pub mod envelope;
 mod error;
 pub mod hsm;
 pub mod key;
+#[cfg(feature = "parquet")]
+pub mod parquet;
 #[cfg(feature = "governed")]
 pub mod policy;
 pub mod provider;
@@ -89,3 +93,8 @@ pub use key::{
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// And those of the page on testing.
+#[cfg(all(doctest, feature = "testkit"))]
+#[doc = include_str!("../docs/testing.md")]
+struct Testing;

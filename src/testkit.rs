@@ -1,5 +1,5 @@
-//! For the tests of programs that link Keyward: fresh SoftHSM tokens in one line, and a provider in
-//! memory.
+//! For the tests of programs that link Keyward: fresh SoftHSM tokens in one line, a provider in memory, and one that
+//! fails when a test says so. `docs/testing.md` has what a project needs beside them.
 //!
 //! ```no_run
 //! use keyward::{AlgorithmChoice, KeyAdmin, testkit::SoftToken};
@@ -9,8 +9,10 @@
 //! # Ok::<(), keyward::Error>(())
 //! ```
 
+mod failing;
 mod memory;
 mod token;
 
+pub use failing::Failing;
 pub use memory::MemoryProvider;
 pub use token::SoftToken;

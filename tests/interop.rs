@@ -94,3 +94,12 @@ fn with_needs_a_command() {
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).starts_with("usage:"));
 }
+
+#[test]
+fn the_page_on_testing_shows_the_files_that_are_tested() {
+    let page = std::fs::read_to_string(root().join("docs/testing.md")).unwrap();
+    for file in [".cargo/config.toml", "softhsm2.conf"] {
+        let text = std::fs::read_to_string(root().join("tests/linked").join(file)).unwrap();
+        assert!(page.contains(&format!("\n{text}```\n")), "docs/testing.md has another {file}");
+    }
+}

@@ -23,8 +23,9 @@ const PIN: &str = "test-user-pin";
 /// A SoftHSM token of its own label, initialized when made and removed when dropped.
 ///
 /// Any number live side by side in one process, so tests need no lock. SoftHSM reads where its
-/// tokens are from `SOFTHSM2_CONF` when the first is made; the repository's `softhsm/with COMMAND`
-/// sets it to a fresh directory, and Cargo's `[env]` table can set it for a project's tests.
+/// tokens are from the file that `SOFTHSM2_CONF` names, when the first is made. Cargo sets that for
+/// all tests of a project, with an `[env]` table in `.cargo/config.toml`; `docs/testing.md` has both
+/// files. The directory that the second names is made where it is missing.
 pub struct SoftToken {
     module: Arc<Module>,
     info: TokenInfo,
@@ -42,8 +43,15 @@ impl SoftToken {
     pub fn new() -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let Some(conf) = std::env::var_os("SOFTHSM2_CONF") else {
-            panic!("SOFTHSM2_CONF is not set: run the tests with softhsm/with COMMAND");
+            panic!(
+                "SOFTHSM2_CONF is not set: docs/testing.md says how; in Keyward's repository, run softhsm/with COMMAND"
+            );
         };
+        let tokens = directory_of_tokens(Path::new(&conf));
+        // SoftHSM does not start without it. Where it cannot be made, SoftHSM says more.
+        if let Some(tokens) = &tokens {
+            let _ = std::fs::create_dir_all(tokens);
+        }
         let label = format!("test-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let made = Module::load(&Self::module_path()).and_then(|module| {
             let info = module.init_token(&label, &Pin::new("test-so-pin"), &Pin::new(PIN))?;
@@ -51,7 +59,7 @@ impl SoftToken {
         });
         match made {
             Ok((module, info)) => {
-                let directory = token_directory(Path::new(&conf), &info.serial);
+                let directory = tokens.and_then(|tokens| directory_of_token(&tokens, &info.serial));
                 Self { module, info, directory }
             }
             Err(error) => panic!("cannot make a SoftHSM token: {error} ({})", error.hint().unwrap_or("no hint")),
@@ -83,6 +91,21 @@ impl SoftToken {
     pub fn uri(&self) -> TokenUri {
         let uri: TokenUri = format!("pkcs11:token={}", self.info.label).parse().expect("a plain label");
         uri.or_module_path(Some(self.module.path().to_owned()))
+    }
+
+    /// The URI of the token with its module and its PIN, for the configuration of a program under test.
+    ///
+    /// ```no_run
+    /// use keyward::{testkit::SoftToken, token::Token};
+    /// let token = SoftToken::new();
+    /// let opened = Token::open(&token.uri_with_pin().parse()?)?;
+    /// # Ok::<(), keyward::Error>(())
+    /// ```
+    #[must_use]
+    pub fn uri_with_pin(&self) -> String {
+        let module = self.module.path().as_os_str().as_encoded_bytes();
+        let module = percent_encoding::percent_encode(module, percent_encoding::NON_ALPHANUMERIC);
+        format!("pkcs11:token={}?module-path={module}&pin-value={PIN}", self.info.label)
     }
 
     /// The user PIN.
@@ -136,13 +159,19 @@ impl Drop for SoftToken {
     }
 }
 
+/// Where this configuration has SoftHSM keep its tokens.
+fn directory_of_tokens(conf: &Path) -> Option<PathBuf> {
+    let conf = std::fs::read_to_string(conf).ok()?;
+    let mut lines = conf.lines();
+    lines.find_map(|line| {
+        Some(line.trim().strip_prefix("directories.tokendir")?.trim().strip_prefix('=')?.trim().into())
+    })
+}
+
 /// The directory of the token with this serial number: SoftHSM names it by a UUID whose last 16
 /// digits are the serial number.
-fn token_directory(conf: &Path, serial: &str) -> Option<PathBuf> {
-    let conf = std::fs::read_to_string(conf).ok()?;
-    let tokens =
-        conf.lines().find_map(|line| line.trim().strip_prefix("directories.tokendir")?.trim().strip_prefix('='))?;
-    let entries = std::fs::read_dir(tokens.trim()).ok()?;
+fn directory_of_token(tokens: &Path, serial: &str) -> Option<PathBuf> {
+    let entries = std::fs::read_dir(tokens).ok()?;
     entries.flatten().map(|entry| entry.path()).find(|path| {
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         name.replace('-', "").ends_with(serial)
