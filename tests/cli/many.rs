@@ -1,5 +1,6 @@
 //! Many files in one run: what becomes of each, what is told, and that a second run does nothing twice.
 
+mod cached;
 mod killed;
 mod needs;
 mod refusals;

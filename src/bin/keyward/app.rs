@@ -1,6 +1,7 @@
 //! What all commands work with: the configuration, and the way to the tokens.
 
 use crate::args::Global;
+use crate::cache::{self, CacheArgs};
 use crate::config::{Config, Together};
 use crate::{governed, output, pin};
 use keyward::audit::AuditOptions;
@@ -28,6 +29,16 @@ pub(crate) trait Keys: KeyProvider + KeyAdmin {}
 impl<T: KeyProvider + KeyAdmin> Keys for T {}
 
 pub(crate) type Provider = Box<dyn Keys>;
+
+/// What a command wants of the provider.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Wants<'a> {
+    /// These keys alone; all that are allowed where there is none.
+    pub(crate) keys: &'a [KeyName],
+    /// Whether the user vouches for what RSA keys open.
+    pub(crate) asserts_origin: bool,
+    pub(crate) cache: CacheArgs,
+}
 
 impl App {
     pub(crate) fn new(global: Global) -> Result<Self> {
@@ -123,12 +134,12 @@ impl App {
 
     /// The provider of the token, for the keys that the configuration allows.
     pub(crate) fn provider(&self) -> Result<Provider> {
-        self.provider_for(&[], false)
+        self.provider_for(Wants::default())
     }
 
-    /// The same for these keys alone; for all that are allowed where none is given. Whether the user
-    /// vouches for what RSA keys open.
-    pub(crate) fn provider_for(&self, names: &[KeyName], asserts_origin: bool) -> Result<Provider> {
+    /// The provider that a command wants.
+    pub(crate) fn provider_for(&self, wants: Wants<'_>) -> Result<Provider> {
+        let Wants { keys: names, asserts_origin, cache } = wants;
         for name in names {
             self.check_allowed(name)?;
         }
@@ -145,7 +156,7 @@ impl App {
         };
         let Some(together) = self.together() else {
             let token = self.open()?;
-            let provider = Box::new(dress(token.clone(), &self.config));
+            let provider = cache::keep(self, Box::new(dress(token.clone(), &self.config)), cache)?;
             return governed::govern(self, provider, || Ok(token));
         };
         let dress = Arc::new(dress);
@@ -162,7 +173,7 @@ impl App {
             Together::Replicas => Box::new(Failover::replicas(members)?),
             Together::Siblings => Box::new(Failover::siblings(members)?.require_siblings(required)),
         };
-        governed::govern(self, provider, || self.signing_token())
+        governed::govern(self, cache::keep(self, provider, cache)?, || self.signing_token())
     }
 
     /// The token whose key signs the audit log: the first of several.

@@ -53,6 +53,11 @@ Many files:
   same command again goes on with what is not done yet: an output has its name only once it is whole and on the disk.
   What .NAME.XXXXXX.keyward-tmp a killed run leaves is never taken for a file, and can be removed.
 
+  On a token that is far away, most of the time goes into asking it for each file. With --cache-data-keys, encrypt
+  gives one data key to up to 1,000 files of the run that are smaller than 1 GiB, and decrypt and reencrypt ask once
+  for each data key. Files that share a data key are all open to whoever gets that. Policies are asked, and the audit
+  log is written, for each file all the same. What reencrypt writes has data keys of its own, always.
+
 The PIN:
   Taken from pin-source in the token URI, else from KEYWARD_PIN, else asked for at the terminal.
   A file of mode 0600, named by pin-source, is best: what is in the environment can be read in
@@ -70,6 +75,11 @@ Configuration file (TOML), every line of it optional:
   tokens = [\"pkcs11:token=berlin?…\", \"pkcs11:token=paris?…\"]
   failover = \"siblings\"           # each has keys of its own; or \"replicas\", clones with the same keys
   require_siblings = 1            # so many at least must wrap what is encrypted
+  How much --cache-data-keys keeps, which it does only where it is given:
+  [cache]
+  max_age_seconds = 300           # how old a data key may become, at most a day
+  max_messages = 1000             # how many files it encrypts, at most 32768; with 1, each has its own
+  max_keys = 1000                 # how many are kept in memory
   The audit log, at the end of the file:
   [audit]
   log = \"/var/log/keyward/audit.log\"

@@ -1,5 +1,6 @@
 //! The configuration file.
 
+use crate::cache::Cache;
 use keyward::{Error, ErrorKind, KeyName};
 use serde::Deserialize;
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
@@ -30,6 +31,8 @@ pub(crate) struct Config {
     pub(crate) max_gcm_wraps: Option<u64>,
     /// The policies, a file or a directory; relative to the directory of this file.
     pub(crate) policy: Option<PathBuf>,
+    /// How much `--cache-data-keys` keeps.
+    pub(crate) cache: Option<Cache>,
     /// The audit log.
     pub(crate) audit: Option<Audit>,
 }
@@ -102,6 +105,8 @@ impl Config {
             "'require_siblings' is for failover = \"siblings\""
         } else if self.max_gcm_wraps.is_some() && self.audit.as_ref().is_some_and(|audit| audit.hosts.is_some()) {
             "'max_gcm_wraps' and 'hosts' both say how often this host may wrap"
+        } else if let Some(Err(error)) = self.cache.map(Cache::limits) {
+            &format!("table 'cache': {error}")
         } else {
             return Ok(self);
         };

@@ -1,6 +1,6 @@
 //! `keyward data-key`: data keys for other programs, as JSON with base64.
 
-use crate::app::App;
+use crate::app::{App, Wants};
 use crate::args::ContextArgs;
 use crate::output::print_secret;
 use base64ct::{Base64, Encoding};
@@ -77,7 +77,8 @@ impl DataKeyCommand {
             Self::Unwrap { key, context } => {
                 let context = context.to_context()?;
                 let wrapped = wrapped_in(&read(std::io::stdin().lock())?)?;
-                let data_key = app.provider_for(&key, false)?.unwrap_data_key(&wrapped, &context)?;
+                let provider = app.provider_for(Wants { keys: &key, ..Wants::default() })?;
+                let data_key = provider.unwrap_data_key(&wrapped, &context)?;
                 Ok(print_secret(&to_json(Some(&data_key), None))?)
             }
             Self::Wrap { key, context } => {

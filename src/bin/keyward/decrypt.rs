@@ -1,7 +1,8 @@
 //! `keyward decrypt`.
 
-use crate::app::App;
+use crate::app::{App, Wants};
 use crate::args::ContextArgs;
+use crate::cache::CacheArgs;
 use crate::customer;
 use crate::files::{FileArgs, Input, Output, Task};
 use crate::many::{Did, Naming, Plan, Run, Unit, already};
@@ -44,6 +45,8 @@ pub(crate) struct Decrypt {
     #[arg(long, value_name = "FIRST-LAST")]
     range: Option<Range>,
     #[command(flatten)]
+    cache: CacheArgs,
+    #[command(flatten)]
     files: FileArgs,
 }
 
@@ -62,7 +65,7 @@ impl Decrypt {
             let key = customer::read(path)?;
             self.open(app, context, Decryptor::with_customer_key(&key), task)
         } else {
-            let provider = app.provider_for(&self.key, false)?;
+            let provider = app.provider_for(Wants { keys: &self.key, cache: self.cache, ..Wants::default() })?;
             self.open(app, context, Decryptor::new(&provider), task)
         }
     }

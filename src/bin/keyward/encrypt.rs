@@ -1,7 +1,8 @@
 //! `keyward encrypt`.
 
-use crate::app::{App, Provider};
+use crate::app::{App, Provider, Wants};
 use crate::args::ContextArgs;
+use crate::cache::CacheArgs;
 use crate::files::{FileArgs, Input, Output, Task, cannot};
 use crate::headers::is_envelope;
 use crate::many::{Did, Naming, Run, Skip, Unit, already, has_suffix, lasting};
@@ -45,6 +46,8 @@ pub(crate) struct Encrypt {
     customer_key: Option<PathBuf>,
     #[command(flatten)]
     context: ContextArgs,
+    #[command(flatten)]
+    cache: CacheArgs,
     #[command(flatten)]
     files: FileArgs,
 }
@@ -93,10 +96,14 @@ impl Encrypt {
                 return Ok(Did::Already(String::new()));
             };
             let file = begun.create(&job.output)?;
-            let file = encryptor.clone().progress(tell).encrypt_to(&job.input, file)?;
+            let file = self.cache.encryptor(&encryptor, job.len).progress(tell).encrypt_to(&job.input, file)?;
             Ok(Did::Wrote(begun.date(file, &job.output)?, ""))
         })?;
         summary.tell(app, self.files.many.json)
+    }
+
+    fn provider(&self, app: &App) -> keyward::Result<Provider> {
+        app.provider_for(Wants { cache: self.cache, ..Wants::default() })
     }
 
     /// The keys on the token, and its provider where there are any.
@@ -111,7 +118,7 @@ impl Encrypt {
                     names.push(name.clone());
                 }
             }
-            return Ok((Some(app.provider()?), names));
+            return Ok((Some(self.provider(app)?), names));
         }
         if !self.recipient.is_empty() {
             return Ok((None, Vec::new()));
@@ -120,7 +127,7 @@ impl Encrypt {
         app.check_allowed(&name).map_err(|error| {
             error.with_hint(format!("name a key with --key, or add \"{name}\" to the file's list of keys"))
         })?;
-        let hsm = app.provider()?;
+        let hsm = self.provider(app)?;
         let key = managed_key(&*hsm, "default")?;
         if let Some(made) = &key.made {
             app.note(&format!("made the managed default key {} ({})", made.label(), made.algorithm));

@@ -5,6 +5,7 @@
 mod app;
 mod args;
 mod audit;
+mod cache;
 mod config;
 mod customer;
 mod data_key;

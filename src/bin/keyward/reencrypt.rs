@@ -1,6 +1,7 @@
 //! `keyward reencrypt`: files with a new data key and a new body.
 
 use crate::app::{App, Keys};
+use crate::cache::CacheArgs;
 use crate::files::cannot;
 use crate::inspect::inspect_file;
 use crate::many::{Did, Job, Skip, Unit};
@@ -34,6 +35,8 @@ pub(crate) struct Reencrypt {
     #[arg(long, value_name = "TIME")]
     before: Option<Timestamp>,
     #[command(flatten)]
+    cache: CacheArgs,
+    #[command(flatten)]
     sources: Sources,
 }
 
@@ -45,7 +48,7 @@ impl Reencrypt {
             return Err(Error::new(ErrorKind::InvalidArgument, "--before is for several files, or -r").into());
         }
         let plan = if single.is_none() { Some(self.sources.plan()?) } else { None };
-        let provider = self.sources.provider(app, &self.key)?;
+        let provider = self.sources.provider(app, &self.key, self.cache)?;
         let Some(plan) = plan else {
             return alone(single.unwrap_or(Path::new("")), |path| {
                 let progress = Progress::over(app, path);

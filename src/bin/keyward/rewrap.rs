@@ -1,7 +1,8 @@
 //! `keyward rewrap`: files under another master key, or another version, without touching their bodies.
 
-use crate::app::{App, Provider};
+use crate::app::{App, Provider, Wants};
 use crate::args::ContextArgs;
+use crate::cache::CacheArgs;
 use crate::files::cannot;
 use crate::headers::is_envelope;
 use crate::many::{Did, Job, ManyArgs, Naming, Needs, Plan, Run, Skip, Unit};
@@ -35,7 +36,7 @@ pub(crate) struct Sources {
 
 impl Sources {
     /// The provider, which may use `targets` as well.
-    pub(crate) fn provider(&self, app: &App, targets: &[KeyName]) -> keyward::Result<Provider> {
+    pub(crate) fn provider(&self, app: &App, targets: &[KeyName], cache: CacheArgs) -> keyward::Result<Provider> {
         let names = match self.from_key.as_slice() {
             [] => Vec::new(),
             from => from.iter().chain(targets).cloned().collect(),
@@ -43,7 +44,7 @@ impl Sources {
         for name in targets {
             app.check_allowed(name)?;
         }
-        app.provider_for(&names, self.danger_assert_origin)
+        app.provider_for(Wants { keys: &names, asserts_origin: self.danger_assert_origin, cache })
     }
 
     /// The context that the caller expects, where it expects one.
@@ -118,7 +119,7 @@ impl Rewrap {
         let expected = self.sources.expected()?;
         let single = self.sources.single();
         let plan = if single.is_none() { Some(self.sources.plan()?) } else { None };
-        let provider = self.sources.provider(app, self.key.as_slice())?;
+        let provider = self.sources.provider(app, self.key.as_slice(), CacheArgs::default())?;
         let mut rewrap = Rewrapper::new(&provider).copy(self.copy);
         rewrap = match &expected {
             Some(context) => rewrap.context(context.clone()),

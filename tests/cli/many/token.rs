@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 const FILES: usize = 200;
 
 /// A bench whose token is reached through a module that goes wrong as a script says, and files in `t`.
-fn faulty(script: &str) -> (Bench, String) {
+pub(super) fn faulty(script: &str) -> (Bench, String) {
     let built = std::env::current_exe().unwrap();
     let built = built.ancestors().nth(2).unwrap().join("libkeyward_fault.so");
     assert!(built.exists(), "'{}' is not built: cargo build -p keyward-fault", built.display());
@@ -27,7 +27,7 @@ fn faulty(script: &str) -> (Bench, String) {
     (bench, uri)
 }
 
-fn command(bench: &Bench, uri: &str, line: &str) -> Command {
+pub(super) fn command(bench: &Bench, uri: &str, line: &str) -> Command {
     let mut command = bench.keyward(["--token", uri, "--config", "keyward.toml"]);
     command.args(line.split(' ')).env("KEYWARD_FAULT_MODULE", &bench.module);
     command
