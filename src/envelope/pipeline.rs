@@ -16,8 +16,8 @@ use crate::error::{Error, Result};
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::num::NonZeroUsize;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use zeroize::Zeroizing;
+use std::sync::{Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
+use zeroize::Zeroize;
 
 /// How many chunks are worked on at once: `docs/performance.md` has what other numbers cost.
 const BATCH: usize = 32;
@@ -53,8 +53,8 @@ impl Pipeline<'_> {
         // Most inputs are short, and threads cost more than they save there.
         let mut input = shop.input();
         shop.step(&mut input);
-        let threads = self.threads.unwrap_or_else(all_cores).get();
-        if threads == 1 || shop.feed.has_ended() {
+        let threads = if shop.feed.has_ended() { 1 } else { self.threads.unwrap_or_else(all_cores).get() };
+        if threads == 1 {
             while shop.step(&mut input) {}
         } else {
             shop.lock().buffers = AHEAD * threads;
@@ -77,8 +77,38 @@ impl Pipeline<'_> {
     }
 }
 
+/// Looked up once: it takes twenty system calls, which is more than a small file takes.
 pub(super) fn all_cores() -> NonZeroUsize {
-    std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
+    static CORES: LazyLock<NonZeroUsize> =
+        LazyLock::new(|| std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN));
+    *CORES
+}
+
+/// A buffer that is wiped on drop as far as it was ever used: to wipe takes longer than to encrypt, and most inputs
+/// are much shorter than their buffers.
+struct Buffer {
+    bytes: Vec<u8>,
+    used: usize,
+}
+
+impl Buffer {
+    fn new(len: usize) -> Self {
+        Self { bytes: vec![0; len], used: 0 }
+    }
+
+    /// Lends all of it to `work`, which says how much it has used. All counts as used where that panics.
+    fn with<T>(&mut self, work: impl FnOnce(&mut [u8]) -> (usize, T)) -> T {
+        let before = std::mem::replace(&mut self.used, self.bytes.len());
+        let (used, answer) = work(&mut self.bytes);
+        self.used = before.max(used).min(self.bytes.len());
+        answer
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        self.bytes[..self.used].zeroize();
+    }
 }
 
 /// What the threads share.
@@ -98,7 +128,7 @@ struct Shop<'a, 'f> {
 struct State {
     /// How many more buffers may be made.
     buffers: usize,
-    free: Vec<Zeroizing<Vec<u8>>>,
+    free: Vec<Buffer>,
     /// Batches that wait for their turn to be written.
     waiting: BTreeMap<u64, Batch>,
     /// The number of the batch whose turn it is.
@@ -112,7 +142,7 @@ struct State {
 }
 
 struct Batch {
-    output: Zeroizing<Vec<u8>>,
+    output: Buffer,
     run: Run,
     last: bool,
 }
@@ -122,24 +152,37 @@ impl Shop<'_, '_> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn input(&self) -> Zeroizing<Vec<u8>> {
-        Zeroizing::new(vec![0; self.chunks * self.work.input_chunk()])
+    fn input(&self) -> Buffer {
+        Buffer::new(self.chunks * self.work.input_chunk())
     }
 
     /// One batch from the feed to the writer; whether there may be more.
-    fn step(&self, input: &mut [u8]) -> bool {
+    fn step(&self, input: &mut Buffer) -> bool {
         let _guard = Unblock(&self.state, &self.changed);
         let Some(mut output) = self.buffer() else { return false };
-        let Some(taken) = self.feed.take(input) else {
+        let taken = input.with(|bytes| {
+            let taken = self.feed.take(bytes);
+            // A read that failed may have left something.
+            let used = match &taken {
+                None => 0,
+                Some(taken) => *taken.len.as_ref().unwrap_or(&bytes.len()),
+            };
+            (used, taken)
+        });
+        let Some(taken) = taken else {
             self.lock().free.push(output);
             self.changed.notify_one();
             return false;
         };
         let (run, last) = match taken.len {
             Ok(len) => {
-                let last = len < input.len();
+                let last = len < input.bytes.len();
                 let first = self.first + taken.number * self.chunks as u64;
-                (self.work.run(first, &input[..len], last, &mut output), last)
+                let run = output.with(|bytes| {
+                    let run = self.work.run(first, &input.bytes[..len], last, bytes);
+                    (if run.failed.is_some() { bytes.len() } else { run.len }, run)
+                });
+                (run, last)
             }
             Err(error) => (Run { len: 0, text: 0, failed: Some(error) }, true),
         };
@@ -148,7 +191,7 @@ impl Shop<'_, '_> {
     }
 
     /// A buffer for the output, as soon as there is one; none when all is over.
-    fn buffer(&self) -> Option<Zeroizing<Vec<u8>>> {
+    fn buffer(&self) -> Option<Buffer> {
         let mut state = self.lock();
         loop {
             if state.outcome.is_some() || state.panicked {
@@ -160,7 +203,7 @@ impl Shop<'_, '_> {
             if state.buffers > 0 {
                 state.buffers -= 1;
                 drop(state);
-                return Some(Zeroizing::new(vec![0; self.chunks * self.work.output_chunk()]));
+                return Some(Buffer::new(self.chunks * self.work.output_chunk()));
             }
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
@@ -204,7 +247,7 @@ impl Shop<'_, '_> {
 
     fn write(&self, batch: &Batch) -> Result<()> {
         let mut sink = self.sink.lock().unwrap_or_else(PoisonError::into_inner);
-        sink.write_all(&batch.output[..batch.run.len]).map_err(|error| Error::io("cannot write", error))
+        sink.write_all(&batch.output.bytes[..batch.run.len]).map_err(|error| Error::io("cannot write", error))
     }
 }
 
@@ -217,5 +260,26 @@ impl Drop for Unblock<'_> {
             self.0.lock().unwrap_or_else(PoisonError::into_inner).panicked = true;
             self.1.notify_all();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_buffer_knows_how_far_it_was_ever_used() {
+        let mut buffer = Buffer::new(100);
+        for (used, all) in [(0, 0), (30, 30), (10, 30), (200, 100)] {
+            buffer.with(|bytes| {
+                assert_eq!(bytes.len(), 100);
+                (used, ())
+            });
+            assert_eq!(buffer.used, all);
+        }
+        let mut buffer = Buffer::new(100);
+        let panics = std::panic::AssertUnwindSafe(|| buffer.with::<()>(|_| panic!("a panic that is part of the test")));
+        assert!(std::panic::catch_unwind(panics).is_err());
+        assert_eq!(buffer.used, 100);
     }
 }
