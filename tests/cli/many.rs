@@ -1,6 +1,7 @@
 //! Many files in one run: what becomes of each, what is told, and that a second run does nothing twice.
 
 mod cached;
+mod failing_disk;
 mod killed;
 mod needs;
 mod refusals;
