@@ -1,17 +1,17 @@
 //! Files that are there whole or not at all.
 
 mod batch;
+mod temporary;
 mod writeback;
 
 pub use batch::Batch;
+pub use temporary::{is_temporary, remove_leftover};
 use writeback::Writeback;
 
 use crate::error::{Error, ErrorKind, Result};
 use std::collections::BTreeSet;
-use std::ffi::OsString;
 use std::fs::{File, Permissions};
 use std::io::{self, Write};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -29,7 +29,8 @@ pub enum Replace {
 
 /// A file that appears under its name only when it is [committed](Self::commit).
 ///
-/// Until then it is a temporary file beside the target, which is removed on drop. A new file has
+/// Until then it is a temporary file beside the target, which is removed on drop; what a killed process leaves,
+/// [`remove_leftover`] removes. A new file has
 /// the permissions that the umask leaves; a replacement has those of the file it replaces. A
 /// symbolic link stays, and what it points to is replaced. A target that exists and is not a regular
 /// file, such as a device or a pipe, is written directly.
@@ -74,14 +75,6 @@ pub fn remove_temporaries() {
         let _ = std::fs::remove_file(path);
     }
 }
-
-/// Whether a file is called as the temporary files here are: what a process left that was killed.
-#[must_use]
-pub fn is_temporary(name: &std::ffi::OsStr) -> bool {
-    name.as_bytes().starts_with(b".") && name.as_bytes().ends_with(SUFFIX.as_bytes())
-}
-
-const SUFFIX: &str = ".keyward-tmp";
 
 /// The place of a temporary file in the list; it is taken off when dropped.
 #[derive(Debug)]
@@ -137,7 +130,7 @@ impl AtomicFile {
             }
             mode = Some(metadata.permissions().mode() & 0o777);
         }
-        let make = || temporary_beside(&target, mode.unwrap_or(0o666));
+        let make = || temporary::beside(&target, mode.unwrap_or(0o666));
         let (temporary, listed) = Listed::make(make).map_err(failed)?;
         if let Some(mode) = mode {
             // The umask has narrowed what the file was opened with.
@@ -235,27 +228,6 @@ impl Write for AtomicFile {
 
     fn flush(&mut self) -> io::Result<()> {
         self.file().flush()
-    }
-}
-
-fn temporary_beside(target: &Path, mode: u32) -> io::Result<NamedTempFile> {
-    let name = target.file_name().ok_or(io::ErrorKind::InvalidInput)?.as_bytes();
-    // Short enough that the whole stays a file name.
-    let name = &name[..name.len().min(200)];
-    let prefix = OsString::from_vec([b".", name, b"."].concat());
-    tempfile::Builder::new()
-        .prefix(&prefix)
-        .suffix(SUFFIX)
-        .permissions(Permissions::from_mode(mode))
-        .tempfile_in(directory(target))
-        .map_err(without_path)
-}
-
-/// `tempfile` adds the name of its own file, which the caller did not choose and never sees.
-fn without_path(error: io::Error) -> io::Error {
-    match error.to_string().split_once(" at path ") {
-        Some((what, _)) => io::Error::new(error.kind(), what),
-        None => error,
     }
 }
 

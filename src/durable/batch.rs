@@ -14,7 +14,8 @@ use std::path::PathBuf;
 /// [`AtomicFile`]s that are committed together: all data is synced, then each gets its name, then
 /// each directory is synced once. A name never stands for data that is not on the disk.
 ///
-/// Dropped before it is [committed](Self::commit), it leaves nothing.
+/// Dropped before it is [committed](Self::commit), it leaves nothing. Every file stays open until then, because what
+/// is open is locked, and not taken for a leftover: one descriptor each.
 ///
 /// ```
 /// use keyward::durable::{AtomicFile, Batch, Replace};
@@ -40,9 +41,9 @@ pub struct Batch {
 #[derive(Debug)]
 enum Member {
     /// Its data is on the disk.
-    Synced(Unnamed),
+    Synced(File, Unnamed),
     /// Its data is on the disk once the watched file system is synced.
-    Written(Unnamed),
+    Written(File, Unnamed),
     /// There is no more to do, or no more that can be done.
     Ended(Result<()>),
 }
@@ -70,9 +71,9 @@ impl Batch {
         let member = match file.into_parts() {
             Parts::Direct(mut file, shown) => Member::Ended(file.flush().map_err(|error| cannot_write(&shown, error))),
             Parts::Temporary(file, writeback, unnamed) => {
-                match writeback.finish().and_then(|()| self.take(file, begun)) {
-                    Ok(true) => Member::Written(unnamed),
-                    Ok(false) => Member::Synced(unnamed),
+                match writeback.finish().and_then(|()| self.take(&file, begun)) {
+                    Ok(true) => Member::Written(file, unnamed),
+                    Ok(false) => Member::Synced(file, unnamed),
                     Err(error) => Member::Ended(Err(cannot_write(&unnamed.shown, error))),
                 }
             }
@@ -80,19 +81,17 @@ impl Batch {
         self.files.push(member);
     }
 
-    /// Whether the file is left to the sync of the file system; it is closed then, so that a batch
-    /// does not take as many descriptors as it has files. Otherwise it is synced.
-    fn take(&mut self, file: File, begun: u64) -> io::Result<bool> {
+    /// Whether the file is left to the sync of the file system. Otherwise it is synced.
+    fn take(&mut self, file: &File, begun: u64) -> io::Result<bool> {
         let metadata = file.metadata()?;
         self.bytes += metadata.len();
         if !whole::is_told() {
             return file.sync_all().map(|()| false);
         }
-        let watch = Watch { file, device: metadata.dev(), begun };
         match &self.watch {
-            Some(first) if first.device != watch.device => return watch.file.sync_all().map(|()| false),
+            Some(first) if first.device != metadata.dev() => return file.sync_all().map(|()| false),
             Some(first) if first.begun < begun => {}
-            _ => self.watch = Some(watch),
+            _ => self.watch = Some(Watch { file: file.try_clone()?, device: metadata.dev(), begun }),
         }
         Ok(true)
     }
@@ -148,17 +147,16 @@ use Outcome::{Ended, Named};
 
 /// Gives a file its name, where its data is on the disk.
 fn name(member: Member, synced: &io::Result<bool>) -> Outcome {
-    let unnamed = match (member, synced) {
+    // Locked until it has its name.
+    let (_file, unnamed) = match (member, synced) {
         (Member::Ended(answer), _) => return Ended(answer),
-        (Member::Synced(unnamed), _) | (Member::Written(unnamed), Ok(true)) => unnamed,
+        (Member::Synced(file, unnamed), _) | (Member::Written(file, unnamed), Ok(true)) => (file, unnamed),
         // The system cannot, and has not tried.
-        (Member::Written(unnamed), Ok(false)) => {
-            match File::open(&unnamed.temporary).and_then(|file| file.sync_all()) {
-                Ok(()) => unnamed,
-                Err(error) => return Ended(Err(cannot_write(&unnamed.shown, error))),
-            }
-        }
-        (Member::Written(unnamed), Err(error)) => {
+        (Member::Written(file, unnamed), Ok(false)) => match file.sync_all() {
+            Ok(()) => (file, unnamed),
+            Err(error) => return Ended(Err(cannot_write(&unnamed.shown, error))),
+        },
+        (Member::Written(_, unnamed), Err(error)) => {
             let message = format!("cannot write '{}': the file system could not be synced", unnamed.shown.display());
             return Ended(Err(Error::new(ErrorKind::Io, message).with_source(copy(error))));
         }
@@ -285,16 +283,21 @@ mod tests {
     fn a_sync_that_fails_names_no_file_that_needed_it() {
         let directory = tempfile::tempdir().unwrap();
         let unnamed = |name: &str| match written(&directory.path().join(name), Replace::No, b"x").into_parts() {
-            Parts::Temporary(_, _, unnamed) => unnamed,
+            Parts::Temporary(file, _, unnamed) => (file, unnamed),
             Parts::Direct(..) => unreachable!(),
         };
         let failed = Err(io::Error::from_raw_os_error(5));
-        match name(Member::Written(unnamed("a")), &failed) {
+        let written = |name: &str| {
+            let (file, unnamed) = unnamed(name);
+            Member::Written(file, unnamed)
+        };
+        let (synced, its_name) = unnamed("b");
+        match name(written("a"), &failed) {
             Ended(Err(error)) => assert!(error.to_string().ends_with("the file system could not be synced")),
             _ => panic!("it has its name"),
         }
-        assert!(matches!(name(Member::Synced(unnamed("b")), &failed), Named { .. }));
-        assert!(matches!(name(Member::Written(unnamed("c")), &Ok(false)), Named { .. }));
+        assert!(matches!(name(Member::Synced(synced, its_name), &failed), Named { .. }));
+        assert!(matches!(name(written("c"), &Ok(false)), Named { .. }));
         assert_eq!(names(directory.path()), ["b", "c"]);
     }
 

@@ -3,6 +3,7 @@
 mod cached;
 mod failing_disk;
 mod killed;
+mod leftovers;
 mod needs;
 mod refusals;
 mod small_disk;

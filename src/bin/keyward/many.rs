@@ -67,8 +67,14 @@ impl Plan {
         Ok(Self { found, jobs, directory: directory.map(Path::to_owned) })
     }
 
-    /// Makes the directories that the outputs go to.
-    fn make_directories(&self) -> keyward::Result<()> {
-        self.directory.as_deref().map_or(Ok(()), |directory| outputs::make_directories(&self.found, directory))
+    /// Makes the directories that the outputs go to, and clears them of what killed runs left there; how much that was.
+    fn prepare(&mut self) -> keyward::Result<u64> {
+        if let Some(directory) = &self.directory {
+            outputs::make_directories(&self.found, directory)?;
+        }
+        let removed = outputs::remove_leftovers(&self.jobs);
+        let left = self.found.temporaries.iter().filter(|path| !removed.contains(*path)).count();
+        (0..left).for_each(|_| self.found.skipped.add(Skip::Temporary));
+        Ok(removed.len() as u64)
     }
 }

@@ -3,7 +3,7 @@
 use super::summary::Skip;
 use super::walk::{Found, Item};
 use crate::files::cannot;
-use keyward::durable::sync_entry;
+use keyward::durable::{is_temporary, remove_leftover, sync_entry};
 use keyward::{Error, ErrorKind};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs::DirBuilder;
@@ -133,6 +133,20 @@ pub(crate) fn make_directories(found: &Found, directory: &Path) -> keyward::Resu
     above.into_iter().rev().try_for_each(|path| make(path, 0o777))?;
     found.directories.iter().try_for_each(|one| make(&directory.join(&one.below), one.mode))?;
     made.iter().try_for_each(|path| sync_entry(path))
+}
+
+/// Removes what runs that were killed have left where results will go. What somebody is still writing stays, and so
+/// does what cannot be removed: it is in nobody's way.
+pub(crate) fn remove_leftovers(jobs: &[Job]) -> BTreeSet<PathBuf> {
+    let places: BTreeSet<_> = jobs.iter().filter_map(|job| job.output.parent()).collect();
+    let mut removed = BTreeSet::new();
+    for place in places {
+        let place = if place.as_os_str().is_empty() { Path::new(".") } else { place };
+        let Ok(entries) = place.read_dir() else { continue };
+        let names = entries.flatten().map(|entry| entry.file_name()).filter(|name| is_temporary(name));
+        removed.extend(names.map(|name| place.join(name)).filter(|path| remove_leftover(path).unwrap_or(false)));
+    }
+    removed
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 /// From this size on, a file is put on the disk by itself.
 const LARGE: u64 = 1 << 20;
 /// So much is put on the disk together.
-const BATCH_FILES: usize = 1024;
+const BATCH_FILES: u64 = 1024;
 const BATCH_BYTES: u64 = 64 << 20;
 /// So long what is finished waits for others: a run that is cut short loses no more.
 const BATCH_TIME: Duration = Duration::from_secs(2);
@@ -60,11 +60,11 @@ pub(crate) struct Run<'a> {
 impl Run<'_> {
     /// Works on all files of the plan. `work` gets a file, and a function to tell how many of its
     /// bytes are done.
-    pub(crate) fn work<W>(&self, plan: Plan, work: W) -> anyhow::Result<Summary>
+    pub(crate) fn work<W>(&self, mut plan: Plan, work: W) -> anyhow::Result<Summary>
     where
         W: Fn(&Job, &(dyn Fn(u64) + Sync)) -> anyhow::Result<Did> + Sync,
     {
-        plan.make_directories()?;
+        let removed = plan.prepare()?;
         let Plan { found, jobs, .. } = plan;
         let bytes = jobs.iter().map(|job| job.len).sum();
         let threads = self.args.jobs(self.app).min(jobs.len());
@@ -76,8 +76,9 @@ impl Run<'_> {
             next: AtomicUsize::new(0),
             stopped: AtomicBool::new(false),
             patience: threads,
+            batch_files: batch_files(threads),
             state: Mutex::new(State {
-                summary: Summary { skipped: found.skipped, ..Summary::default() },
+                summary: Summary { skipped: found.skipped, removed, ..Summary::default() },
                 ..State::default()
             }),
         };
@@ -116,7 +117,22 @@ struct AtWork<'a, W> {
     stopped: AtomicBool,
     /// After so many files in a row that the token did not serve, none is tried any more.
     patience: usize,
+    batch_files: usize,
     state: Mutex<State>,
+}
+
+/// How many outputs go onto the disk together. Each of them is open, and so are those of the batches that wait.
+fn batch_files(threads: usize) -> usize {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let batches = threads as u64 + 3;
+    let wanted = batches * BATCH_FILES + 256;
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let raised = maximum.map_or(wanted, |maximum| wanted.min(maximum));
+    let is_raised = current.is_some_and(|current| current < raised)
+        && setrlimit(Resource::Nofile, Rlimit { current: Some(raised), maximum }).is_ok();
+    let limit = if is_raised { Some(raised) } else { current };
+    let files = limit.map_or(BATCH_FILES, |limit| limit.saturating_sub(256) / batches);
+    usize::try_from(files.clamp(1, BATCH_FILES)).unwrap_or(1)
 }
 
 /// Outputs that wait for their names; whose they are, and what is said of them.
@@ -178,7 +194,7 @@ where
         state.batch.add(file);
         state.waiting.push(whose);
         let since = *state.since.get_or_insert_with(Instant::now);
-        let is_full = state.batch.len() >= BATCH_FILES || state.batch.bytes() >= BATCH_BYTES;
+        let is_full = state.batch.len() >= self.batch_files || state.batch.bytes() >= BATCH_BYTES;
         if is_full || since.elapsed() >= BATCH_TIME {
             let batch = state.take_batch();
             drop(state);

@@ -73,6 +73,8 @@ pub(crate) struct Summary {
     pub(super) already: u64,
     pub(super) not_begun: u64,
     pub(super) skipped: Skipped,
+    /// How many temporary files of killed runs were removed.
+    pub(super) removed: u64,
     pub(super) failures: Vec<(PathBuf, String)>,
     /// The exit status of what ended the run early.
     pub(super) stopped: Option<u8>,
@@ -87,6 +89,7 @@ struct SummaryJson<'a> {
     already_done: u64,
     not_begun: u64,
     skipped: BTreeMap<&'static str, u64>,
+    temporaries_removed: u64,
     failures: Vec<FailureJson<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     still_needed: Option<&'a serde_json::Value>,
@@ -114,6 +117,7 @@ impl Summary {
                 already_done: self.already,
                 not_begun: self.not_begun,
                 skipped: self.skipped.0.iter().map(|(why, number)| (why.word(), *number)).collect(),
+                temporaries_removed: self.removed,
                 failures: self
                     .failures
                     .iter()
@@ -156,7 +160,12 @@ impl Summary {
         );
         let why = self.skipped.0.iter().map(|(why, number)| format!("{} {}", grouped(*number), why.noun(*number)));
         let why = why.collect::<Vec<_>>().join(", ");
-        parts.join(", ") + &if why.is_empty() { String::new() } else { format!(" ({why})") }
+        let why = if why.is_empty() { String::new() } else { format!(" ({why})") };
+        let removed = match self.removed {
+            0 => String::new(),
+            number => format!("; removed {} {}", grouped(number), Skip::Temporary.noun(number)),
+        };
+        parts.join(", ") + &why + &removed
     }
 }
 

@@ -17,6 +17,8 @@ pub(crate) struct Found {
     /// Every directory, each before what is in it.
     pub(super) directories: Vec<Directory>,
     pub(crate) skipped: Skipped,
+    /// Temporary files, which are left alone or removed, and never taken for anything else.
+    pub(super) temporaries: Vec<PathBuf>,
     /// What cannot be read, and why.
     pub(crate) failed: Vec<(PathBuf, Error)>,
 }
@@ -94,8 +96,10 @@ impl Found {
                     let below = below.join(&name);
                     self.directories.push(Directory { below: below.clone(), mode: meta.mode() });
                     waiting.push((path, below));
-                } else if let Some(why) = to_skip(&meta, &name) {
+                } else if let Some(why) = to_skip(&meta) {
                     self.skipped.add(why);
+                } else if is_temporary(&name) {
+                    self.temporaries.push(path);
                 } else if meta.is_file() {
                     self.files.push(Item { path, below: below.join(&name), len: meta.len(), named: false });
                 }
@@ -105,14 +109,12 @@ impl Found {
     }
 }
 
-fn to_skip(meta: &Metadata, name: &std::ffi::OsStr) -> Option<Skip> {
+fn to_skip(meta: &Metadata) -> Option<Skip> {
     if meta.is_symlink() {
         Some(Skip::Link)
-    } else if meta.is_file() {
-        is_temporary(name).then_some(Skip::Temporary)
     } else {
         // A pipe, a socket or a device holds no file.
-        (!meta.is_dir()).then_some(Skip::Special)
+        (!meta.is_file() && !meta.is_dir()).then_some(Skip::Special)
     }
 }
 
