@@ -8,6 +8,7 @@ mod needs;
 mod refusals;
 mod small_disk;
 mod token;
+mod told;
 mod trees;
 
 use crate::bench::{Bench, sample};

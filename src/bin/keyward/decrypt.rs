@@ -5,7 +5,8 @@ use crate::args::ContextArgs;
 use crate::cache::CacheArgs;
 use crate::customer;
 use crate::files::{FileArgs, Input, Output, Task};
-use crate::many::{Did, Naming, Plan, Run, Unit, already};
+use crate::inspect::inspect_file;
+use crate::many::{Did, Lines, Naming, Plan, Run, Unit, already};
 use crate::progress::Progress;
 use crate::range::{Range, read_range};
 use clap::Args;
@@ -79,14 +80,23 @@ impl Decrypt {
     }
 
     fn open_many(&self, app: &App, decryptor: &Decryptor<'_>, plan: Plan) -> anyhow::Result<u8> {
-        let run = Run { app, args: &self.files.many, unit: Unit::Bytes, lines: false, lasting: |_| false };
+        let lines = if self.any_context && !app.quiet() { Lines::Notes } else { Lines::Nowhere };
+        let run = Run { app, args: &self.files.many, unit: Unit::Bytes, lines, lasting: |_| false };
         let summary = run.work(plan, |job, tell| {
             let Some(begun) = already::begin_decrypted(job, self.files.force)? else {
                 return Ok(Did::Already(String::new()));
             };
             let file = begun.create(&job.output)?;
-            let file = decryptor.clone().progress(tell).decrypt_to(&job.input, file)?;
-            Ok(Did::Wrote(begun.date(file, &job.output)?, ""))
+            let mut decryptor = decryptor.clone().progress(tell);
+            let mut told = String::new();
+            if self.any_context {
+                // What the file shows is what is then expected of it, so it is authenticated.
+                let context = inspect_file(&job.input)?.context;
+                told = shown(&context);
+                decryptor = decryptor.context(context);
+            }
+            let file = decryptor.decrypt_to(&job.input, file)?;
+            Ok(Did::Wrote(begun.date(file, &job.output)?, told))
         })?;
         summary.tell(app, self.files.many.json)
     }
@@ -119,11 +129,14 @@ impl Decrypt {
         if !self.any_context {
             return;
         }
-        let pairs: Vec<_> = context.iter().map(|(key, value)| format!("{key}={value}")).collect();
-        if pairs.is_empty() {
-            app.note("the encryption context is empty");
-        } else {
-            app.note(&format!("the encryption context is {}", pairs.join(", ")));
-        }
+        app.note(&shown(context));
+    }
+}
+
+fn shown(context: &EncryptionContext) -> String {
+    let pairs: Vec<_> = context.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    match pairs.is_empty() {
+        true => "the encryption context is empty".into(),
+        false => format!("the encryption context is {}", pairs.join(", ")),
     }
 }

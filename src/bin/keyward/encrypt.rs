@@ -5,7 +5,7 @@ use crate::args::ContextArgs;
 use crate::cache::CacheArgs;
 use crate::files::{FileArgs, Input, Output, Task, cannot};
 use crate::headers::is_envelope;
-use crate::many::{Did, Naming, Run, Skip, Unit, already, has_suffix, lasting};
+use crate::many::{Did, Lines, Naming, Run, Skip, Unit, already, has_suffix, lasting};
 use crate::progress::Progress;
 use crate::{customer, key};
 use clap::Args;
@@ -87,7 +87,7 @@ impl Encrypt {
             Task::One(input, output) => return seal_one(app, encryptor, &input, &output).map(|()| 0),
             Task::Many(plan) => plan,
         };
-        let run = Run { app, args: &self.files.many, unit: Unit::Bytes, lines: false, lasting };
+        let run = Run { app, args: &self.files.many, unit: Unit::Bytes, lines: Lines::Nowhere, lasting };
         let summary = run.work(plan, |job, tell| {
             if has_suffix(&job.input) && is_envelope(&job.input).map_err(|error| cannot("read", &job.input, error))? {
                 return Ok(Did::Skipped(Skip::Envelope));
@@ -97,7 +97,7 @@ impl Encrypt {
             };
             let file = begun.create(&job.output)?;
             let file = self.cache.encryptor(&encryptor, job.len).progress(tell).encrypt_to(&job.input, file)?;
-            Ok(Did::Wrote(begun.date(file, &job.output)?, ""))
+            Ok(Did::Wrote(begun.date(file, &job.output)?, String::new()))
         })?;
         summary.tell(app, self.files.many.json)
     }

@@ -13,7 +13,7 @@ mod walk;
 pub(crate) use self::bar::Unit;
 pub(crate) use self::needs::Needs;
 pub(crate) use self::outputs::{Job, Naming, has_suffix};
-pub(crate) use self::run::{Did, Run, lasting};
+pub(crate) use self::run::{Did, Lines, Run, lasting};
 pub(crate) use self::summary::{Skip, files, grouped};
 pub(crate) use self::walk::{Found, find};
 

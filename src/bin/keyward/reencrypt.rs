@@ -28,7 +28,7 @@ use std::path::Path;
   keyward key rotate payments && keyward reencrypt --key payments -r /srv/files
   keyward reencrypt -r /srv/files --before 2026-05-01T12:00:00Z        # whatever their keys")]
 pub(crate) struct Reencrypt {
-    /// A master key to encrypt with, the file's own where none is named; repeatable
+    /// A master key to encrypt with, the file's own, all of them, where none is named; repeatable
     #[arg(long, short, value_name = "NAME", value_delimiter = ',')]
     key: Vec<KeyName>,
     /// Of several files, those last changed before this time and no others, whatever their keys
@@ -50,7 +50,7 @@ impl Reencrypt {
         let plan = if single.is_none() { Some(self.sources.plan()?) } else { None };
         let provider = self.sources.provider(app, &self.key, self.cache)?;
         let Some(plan) = plan else {
-            return alone(single.unwrap_or(Path::new("")), |path| {
+            return alone(app, single.unwrap_or(Path::new("")), |path| {
                 let progress = Progress::over(app, path);
                 let tell = |done| progress.set(done);
                 let new = New::of(&self, &*provider, expected.as_ref(), inspect_file(path)?)?;
@@ -76,7 +76,7 @@ impl Reencrypt {
             let decryptor = Decryptor::new(&provider).context(new.context.clone());
             let encryptor = new.encryptor(&*provider)?.progress(tell);
             let target = AtomicFile::create(&job.output, Replace::Yes)?;
-            Ok(Did::Wrote(reencrypt_to(&decryptor, &encryptor, &job.input, target)?, "reencrypted"))
+            Ok(Did::Wrote(reencrypt_to(&decryptor, &encryptor, &job.input, target)?, "reencrypted".into()))
         })?;
         summary.tell(app, self.sources.many.json)
     }
@@ -101,7 +101,7 @@ impl New {
         expected: Option<&EncryptionContext>,
         found: Inspection,
     ) -> keyward::Result<Self> {
-        let names = if args.key.is_empty() { vec![own_key(provider, &found)?] } else { args.key.clone() };
+        let names = if args.key.is_empty() { own_keys(provider, &found)? } else { args.key.clone() };
         if !args.sources.danger_assert_origin {
             check_origin(provider, &found, &names)?;
         }
@@ -140,17 +140,30 @@ fn is_current(provider: &dyn Keys, names: &[KeyName], ids: Option<&[KekId]>) -> 
     Ok(ids.iter().all(|id| allowed.contains(id)))
 }
 
-/// The name of the first key of the file that is on the token.
-fn own_key(provider: &dyn Keys, found: &Inspection) -> keyward::Result<KeyName> {
-    let mut failure = None;
+/// The names of all keys of the file. Whoever could open it with one of them still can: a key that is not known here
+/// cannot be kept, and is not dropped in silence either.
+fn own_keys(provider: &dyn Keys, found: &Inspection) -> keyward::Result<Vec<KeyName>> {
+    let unknown = |what: String| {
+        Error::new(ErrorKind::KeyNotFound, format!("{what} is not known here, and could not open the new file"))
+            .with_hint("name the keys of the new file with --key")
+    };
+    let mut names = Vec::new();
     for entry in &found.entries {
-        let InspectedEntry::Known(key) = entry else { continue };
-        match provider.describe_key(KeyRef::Kek(key.kek_id())) {
-            Ok(description) => return Ok(description.name),
-            Err(error) => failure = failure.or(Some(error)),
+        let name = match entry {
+            InspectedEntry::Known(key) => match provider.describe_key(KeyRef::Kek(key.kek_id())) {
+                Ok(described) => described.name,
+                Err(error) if error.kind() == ErrorKind::KeyNotFound => {
+                    return Err(unknown(format!("the key with KEK id {}", key.kek_id())));
+                }
+                Err(error) => return Err(error),
+            },
+            InspectedEntry::Unknown { .. } => return Err(unknown("one of its keys".into())),
+        };
+        if !names.contains(&name) {
+            names.push(name);
         }
     }
-    Err(failure.unwrap_or_else(|| Error::new(ErrorKind::KeyNotFound, "no key of this file can be told")))
+    Ok(names)
 }
 
 /// What an RSA key opens may have been written by anybody. Under an AES key it would look as if a

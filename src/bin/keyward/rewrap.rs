@@ -5,7 +5,7 @@ use crate::args::ContextArgs;
 use crate::cache::CacheArgs;
 use crate::files::cannot;
 use crate::headers::is_envelope;
-use crate::many::{Did, Job, ManyArgs, Naming, Needs, Plan, Run, Skip, Unit};
+use crate::many::{Did, Job, Lines, ManyArgs, Naming, Needs, Plan, Run, Skip, Unit};
 use crate::output::{print, print_line};
 use crate::report;
 use clap::Args;
@@ -67,7 +67,8 @@ impl Sources {
 
     /// How they are worked on. What becomes of each is said where they were named one by one.
     pub(crate) fn run<'a>(&'a self, app: &'a App, unit: Unit) -> Run<'a> {
-        let lines = !self.many.recursive && !self.many.json;
+        let one_by_one = !self.many.recursive && !self.many.json && !app.quiet();
+        let lines = if one_by_one { Lines::Output } else { Lines::Nowhere };
         Run { app, args: &self.many, unit, lines, lasting: |_| false }
     }
 }
@@ -78,9 +79,10 @@ pub(crate) fn is_no_envelope(job: &Job) -> anyhow::Result<bool> {
 }
 
 /// Works on a single file, says what became of it, and gives the exit status.
-pub(crate) fn alone(path: &Path, work: impl FnOnce(&Path) -> anyhow::Result<String>) -> anyhow::Result<u8> {
+pub(crate) fn alone(app: &App, path: &Path, work: impl FnOnce(&Path) -> anyhow::Result<String>) -> anyhow::Result<u8> {
     let name = path.display().to_string();
     match work(path) {
+        Ok(_) if app.quiet() => {}
         Ok(told) => print_line(&format!("{name}: {told}"))?,
         Err(error) => {
             let named = error.to_string().contains(&format!("'{name}'"));
@@ -137,7 +139,7 @@ impl Rewrap {
             })
         };
         let Some(plan) = plan else {
-            return alone(single.unwrap_or(Path::new("")), |path| Ok(work(path)?.line()));
+            return alone(app, single.unwrap_or(Path::new("")), |path| Ok(work(path)?.line()));
         };
 
         let needs = Needs::default();
@@ -152,7 +154,7 @@ impl Rewrap {
         })?;
         let needed = needs.resolve(&*provider, self.key.as_ref());
         let many = &self.sources.many;
-        if many.recursive && !many.json {
+        if many.recursive && !many.json && !app.quiet() {
             print(&needed.lines().into_iter().map(|line| line + "\n").collect::<String>())?;
         }
         summary.with_needs(needed.to_json()).tell(app, many.json)

@@ -128,3 +128,39 @@ fn usage_counts_the_files_under_each_version() {
     assert_eq!(none.status, 1);
     assert!(none.stderr.starts_with("keyward: error: there is no key 'nokey'\n"), "{}", none.stderr);
 }
+
+#[test]
+fn reencryption_keeps_all_keys_of_a_file_or_says_which_it_cannot_keep() {
+    let bench = bench();
+    for key in ["a", "b", "gone"] {
+        bench.ok(&format!("key create {key}"));
+    }
+    bench.write("plain", "hello");
+    bench.ok("encrypt -q --key a,b plain -o both.kw");
+    bench.ok("encrypt -q --key a,gone plain -o lost.kw");
+    bench.ok("key destroy gone:1 --yes");
+    bench.ok("key rotate a");
+    let keys = |name: &str| {
+        let found = json(&bench.ok(&format!("inspect --json {name}")));
+        found["entries"].as_array().unwrap().iter().map(|entry| entry["kek_id"].clone()).collect::<Vec<_>>()
+    };
+    let gone = keys("lost.kw")[1].as_str().unwrap().to_owned();
+    let before = bench.read("lost.kw");
+    let error = format!("lost.kw: the key with KEK id {gone} is not known here, and could not open the new file");
+    let hint = "keyward: hint: name the keys of the new file with --key";
+    bench.run("reencrypt lost.kw").is(1, &[&format!("keyward: error: {error}"), hint]);
+    let told = bench.run("reencrypt lost.kw both.kw");
+    assert_eq!((told.status, told.text()), (1, "both.kw: reencrypted\n"));
+    assert!(told.stderr.contains(&error) && told.stderr.contains(hint), "{}", told.stderr);
+    assert_eq!(bench.read("lost.kw"), before);
+    assert_eq!(keys("both.kw").len(), 2);
+    for key in ["a", "b"] {
+        assert_eq!(bench.ok(&format!("decrypt --key {key} both.kw")), "hello");
+    }
+    bench.ok("reencrypt --key a lost.kw");
+    assert_eq!(keys("lost.kw").len(), 1);
+    // All of them current is what counts as done.
+    bench.run("reencrypt -r both.kw").is(0, &["keyward: note: 0 done, 1 already done"]);
+    bench.ok("key rotate b");
+    bench.run("reencrypt -r both.kw").is(0, &["keyward: note: 1 done"]);
+}

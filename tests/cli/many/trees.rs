@@ -47,6 +47,26 @@ fn results_stand_beside_their_files_and_a_second_run_does_nothing() {
 }
 
 #[test]
+fn any_context_is_told_of_each_file() {
+    let bench = bench();
+    for (name, context) in [("a", " -c tenant=acme -c x=y"), ("b", ""), ("c", " -c tenant=evil")] {
+        bench.write(name, name);
+        bench.ok(&format!("encrypt -q --key k{context} {name} -o {name}.kw"));
+    }
+    bench.run("decrypt --any-context a.kw b.kw c.kw --output-dir out").is(
+        0,
+        &[
+            "keyward: note: a.kw: the encryption context is tenant=acme, x=y",
+            "keyward: note: b.kw: the encryption context is empty",
+            "keyward: note: c.kw: the encryption context is tenant=evil",
+            "keyward: note: 3 done",
+        ],
+    );
+    bench.run("decrypt -q --any-context a.kw b.kw c.kw --output-dir quiet").is(0, &[]);
+    assert_eq!(tree(&bench.path("quiet")).len(), 3);
+}
+
+#[test]
 fn several_files_need_no_directory() {
     let bench = bench();
     for name in ["a", "b"] {

@@ -28,7 +28,7 @@ const BATCH_TIME: Duration = Duration::from_secs(2);
 /// What was done with a file.
 pub(crate) enum Did {
     /// Its output is whole, and waits for its name; what may be said of it then.
-    Wrote(AtomicFile, &'static str),
+    Wrote(AtomicFile, String),
     /// It is done, and this may be said of it.
     Changed(String),
     /// It was done before; the same.
@@ -46,13 +46,22 @@ impl Did {
     }
 }
 
+/// Where it is said what became of each file, in their order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lines {
+    Nowhere,
+    /// On standard output: it is what was asked for.
+    Output,
+    /// On standard error.
+    Notes,
+}
+
 /// How the files are worked on.
 pub(crate) struct Run<'a> {
     pub(crate) app: &'a App,
     pub(crate) args: &'a ManyArgs,
     pub(crate) unit: Unit,
-    /// Whether a line on standard output says what became of each file.
-    pub(crate) lines: bool,
+    pub(crate) lines: Lines,
     /// Which failures every other file would meet too: the run ends there.
     pub(crate) lasting: fn(&Error) -> bool,
 }
@@ -136,13 +145,13 @@ fn batch_files(threads: usize) -> usize {
 }
 
 /// Outputs that wait for their names; whose they are, and what is said of them.
-type Waiting = (Batch, Vec<(usize, &'static str)>);
+type Waiting = (Batch, Vec<(usize, String)>);
 
 #[derive(Default)]
 struct State {
     summary: Summary,
     batch: Batch,
-    waiting: Vec<(usize, &'static str)>,
+    waiting: Vec<(usize, String)>,
     since: Option<Instant>,
     through: u64,
     /// How many files in a row the token did not serve.
@@ -181,7 +190,7 @@ where
             match answer {
                 Ok(Did::Wrote(file, told)) if job.len < LARGE => self.add((index, told), file, full),
                 Ok(Did::Wrote(file, told)) => {
-                    let answer = file.commit().map(|()| Did::Changed(told.into()));
+                    let answer = file.commit().map(|()| Did::Changed(told));
                     self.settle(&mut self.state(), index, answer.map_err(Into::into));
                 }
                 other => self.settle(&mut self.state(), index, other),
@@ -189,7 +198,7 @@ where
         }
     }
 
-    fn add(&self, whose: (usize, &'static str), file: AtomicFile, full: &SyncSender<Waiting>) {
+    fn add(&self, whose: (usize, String), file: AtomicFile, full: &SyncSender<Waiting>) {
         let mut state = self.state();
         state.batch.add(file);
         state.waiting.push(whose);
@@ -208,7 +217,7 @@ where
         interrupt::wait_if_ending();
         let mut state = self.state();
         for ((index, told), answer) in waiting.into_iter().zip(answers) {
-            let answer = answer.map(|()| Did::Changed(told.into()));
+            let answer = answer.map(|()| Did::Changed(told));
             self.settle(&mut state, index, answer.map_err(Into::into));
         }
     }
@@ -242,7 +251,7 @@ where
                 None
             }
         };
-        if self.run.lines {
+        if self.run.lines != Lines::Nowhere {
             self.tell_in_order(state, index, line);
         }
     }
@@ -254,8 +263,12 @@ where
             let path = self.jobs[state.next_line].input.display();
             state.next_line += 1;
             let Some(line) = line.filter(|line| !line.is_empty()) else { continue };
+            let line = format!("{path}: {line}");
             let mut answer = Ok(());
-            self.bar.aside(|| answer = print_line(&format!("{path}: {line}")));
+            self.bar.aside(|| match self.run.lines {
+                Lines::Notes => say("note", &line),
+                _ => answer = print_line(&line),
+            });
             if let Err(error) = answer {
                 state.broken = Some(error);
                 self.stopped.store(true, Ordering::Relaxed);
