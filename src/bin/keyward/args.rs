@@ -51,7 +51,9 @@ Many files:
   encrypt, decrypt, rewrap and reencrypt take several files, and with -r directories. What fails is told and keeps
   nothing else from being done; the exit status is 1 then. Where the token goes away the run ends early, with 5. The
   same command again goes on with what is not done yet: an output has its name only once it is whole and on the disk.
-  What .NAME.XXXXXX.keyward-tmp a killed run leaves is never taken for a file, and can be removed.
+  What .NAME.XXXXXX.keyward-tmp a killed run leaves is never taken for a file; the next run over many files removes it
+  from where its own results go, unless somebody is still writing it. Where stderr is no terminal, a line every ten
+  seconds tells how far the run is.
 
   On a token that is far away, most of the time goes into asking it for each file. With --cache-data-keys, encrypt
   gives one data key to up to 1,000 files of the run that are smaller than 1 GiB, and decrypt and reencrypt ask once
@@ -116,7 +118,7 @@ pub(crate) struct Global {
         help_heading = "Global options"
     )]
     pub(crate) config: Option<PathBuf>,
-    /// Say nothing but errors: no notes, warnings or progress
+    /// Say nothing but errors: no notes, warnings or progress, nor what became of each file
     #[arg(long, short, global = true, conflicts_with = "verbose", help_heading = "Global options")]
     pub(crate) quiet: bool,
     /// Say more; twice for everything
