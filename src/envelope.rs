@@ -26,6 +26,8 @@ mod file;
 mod inspect;
 mod memory;
 mod open;
+#[cfg(feature = "object-store")]
+pub(crate) mod parts;
 mod pipeline;
 mod range;
 mod read_at;

@@ -10,7 +10,7 @@ const MAGIC: [u8; 8] = *b"\x89KWE\r\n\x1a\n";
 const SUITE_COBBLESTONE_256: u16 = 1;
 const FLAG_DETACHED: u16 = 1;
 /// What comes before the encryption context.
-const FIXED_LEN: usize = 34;
+pub(super) const FIXED_LEN: usize = 34;
 
 /// The shortest and longest SLOTS area of a file that holds its own slots.
 pub(super) const SLOTS_LEN: std::ops::RangeInclusive<u32> = 256..=65536;

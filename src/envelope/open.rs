@@ -135,7 +135,7 @@ pub(super) fn open_entry(
     wrapped: WrappedKey,
     prefix: &Prefix,
 ) -> Result<(DataKey, BodyKey)> {
-    let data_key = provider.unwrap_data_key(&WrappedKeys::from(wrapped), &core.context)?;
+    let data_key = provider.unwrap_data_key(&WrappedKeys::from(wrapped), &core.context.for_wrapping())?;
     let key = prefix.body_key(engine, &data_key, core).ok_or_else(Error::not_authentic)?;
     Ok((data_key, key))
 }

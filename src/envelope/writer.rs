@@ -164,7 +164,13 @@ impl<'a> Encryptor<'a> {
     /// # Errors
     /// As [`writer`](Self::writer).
     pub fn writer_detached<W: Write>(&self, inner: W) -> Result<(EncryptWriter<W>, DetachedSlots)> {
-        let (data_key, keys) = self.data_key(self.max_len)?;
+        let (header, key, detached) = self.header_detached(self.max_len)?;
+        Ok((self.begin(&header, key, inner)?, detached))
+    }
+
+    /// Everything before the chunks, the key of the body, and the wrapped keys.
+    pub(super) fn header_detached(&self, max_len: Option<u64>) -> Result<(Vec<u8>, BodyKey, DetachedSlots)> {
+        let (data_key, keys) = self.data_key(max_len)?;
         let core = Core::new(true, self.slots_len.unwrap_or(0), &self.context)?;
         let keys = match (keys, &self.protection) {
             (None, Protection::Customer { key, .. }) => verifier::entry(key, core.as_bytes())?.into(),
@@ -173,7 +179,7 @@ impl<'a> Encryptor<'a> {
         };
         let detached = DetachedSlots::from_half(Half::first(&keys))?;
         let (header, key) = self.derive(&core, &vec![0; core.slots_len], data_key.as_ref())?;
-        Ok((self.begin(&header, key, inner)?, detached))
+        Ok((header, key, detached))
     }
 
     /// The whole envelope of `plaintext`.
@@ -223,12 +229,18 @@ impl<'a> Encryptor<'a> {
         Room::of(self.max_len).check_for(usize::try_from(len).unwrap_or(usize::MAX))
     }
 
+    /// What [`max_len`](Self::max_len) said.
+    #[cfg(feature = "object-store")]
+    pub(super) fn length_limit(&self) -> Option<u64> {
+        self.max_len
+    }
+
     pub(super) fn pipeline(&self) -> Pipeline<'a> {
         Pipeline { threads: self.threads, progress: self.progress }
     }
 
     /// Everything before the chunks, and the key of the body.
-    fn header(&self, max_len: Option<u64>) -> Result<(Vec<u8>, BodyKey)> {
+    pub(super) fn header(&self, max_len: Option<u64>) -> Result<(Vec<u8>, BodyKey)> {
         let (data_key, keys) = self.data_key(max_len)?;
         let half = keys.as_ref().map(Half::first);
         // A verifier's length is known before the CORE that it depends on.
@@ -262,7 +274,7 @@ impl<'a> Encryptor<'a> {
         let Some(((provider, key), others)) = keys.split_first() else {
             return Err(Error::new(ErrorKind::Internal, "no keys to wrap with"));
         };
-        let (context, length) = (&self.context, DataKeyLength::Bytes32);
+        let (context, length) = (&*self.context.for_wrapping(), DataKeyLength::Bytes32);
         let (data_key, wrapped) = match max_len {
             // What has no known end could pass what one data key may encrypt, so it does not share one.
             None => provider.generate_data_key(key, context, length)?,
@@ -271,7 +283,7 @@ impl<'a> Encryptor<'a> {
         };
         let mut all = wrapped.into_vec();
         for (provider, key) in others {
-            all.extend(provider.wrap_data_key(key, &self.context, &data_key)?.into_vec());
+            all.extend(provider.wrap_data_key(key, context, &data_key)?.into_vec());
         }
         Ok((Some(data_key), Some(WrappedKeys::new(all)?)))
     }

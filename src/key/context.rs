@@ -1,6 +1,7 @@
 //! The encryption context: what a data key is for, authenticated but not secret.
 
 use crate::error::{Error, ErrorKind, Result};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 /// A map of strings that is bound to a data key, as AWS KMS uses the term: authenticated, not
@@ -20,6 +21,8 @@ pub struct EncryptionContext(BTreeMap<String, String>);
 
 /// Context keys with this prefix are set by Keyward alone.
 const RESERVED_PREFIX: &str = "keyward:";
+/// Of these, the ones that only the body is bound to.
+const BODY_PREFIX: &str = "keyward:body:";
 
 impl EncryptionContext {
     /// The most pairs.
@@ -74,6 +77,25 @@ impl EncryptionContext {
         }
         self.0.insert(key, value);
         Ok(())
+    }
+
+    /// The context that data keys are wrapped under: this one without the pairs that the body alone is bound to
+    /// (`docs/format.md`, "Encryption context"). So one data key can serve many bodies that differ in them; each body
+    /// is bound to all pairs, through CORE. This is the one place that knows which they are.
+    #[must_use]
+    pub fn for_wrapping(&self) -> Cow<'_, Self> {
+        if !self.0.keys().any(|key| key.starts_with(BODY_PREFIX)) {
+            return Cow::Borrowed(self);
+        }
+        let bound = self.0.iter().filter(|(key, _)| !key.starts_with(BODY_PREFIX));
+        Cow::Owned(Self(bound.map(|(key, value)| (key.clone(), value.clone())).collect()))
+    }
+
+    /// The pairs that callers set, without those of Keyward.
+    #[cfg(feature = "object-store")]
+    pub(crate) fn of_the_caller(&self) -> Self {
+        let own = self.0.iter().filter(|(key, _)| !key.starts_with(RESERVED_PREFIX));
+        Self(own.map(|(key, value)| (key.clone(), value.clone())).collect())
     }
 
     /// The value of `key`.
@@ -221,6 +243,20 @@ mod tests {
         let many = |n: usize| EncryptionContext::from_pairs((0..n).map(|i| (format!("{i}"), "")));
         assert!(many(64).is_ok());
         assert!(many(65).is_err());
+    }
+
+    #[test]
+    fn what_the_body_alone_is_bound_to_is_not_in_the_context_for_wrapping() {
+        let mut context = EncryptionContext::from_pairs([("tenant", "acme")]).unwrap();
+        assert!(matches!(context.for_wrapping(), Cow::Borrowed(same) if *same == context));
+        context.insert_reserved("keyward:sse".into(), "aws:kms".into()).unwrap();
+        let wrapping = context.clone();
+        context.insert_reserved("keyward:body:path".into(), "a/b".into()).unwrap();
+        assert_eq!(*context.for_wrapping(), wrapping);
+        let alone = EncryptionContext::parse(b"\0\x01\0\x11keyward:body:path\0\x01a").unwrap();
+        assert_eq!(alone.for_wrapping().to_bytes(), b"", "nothing is left");
+        let body = EncryptionContext::parse(b"\0\x01\0\x0ckeyward:body\0\x01a").unwrap();
+        assert_eq!(*body.for_wrapping(), body, "the prefix ends with its colon");
     }
 
     proptest! {

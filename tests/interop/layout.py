@@ -54,10 +54,17 @@ def write_context(pairs):
     return u16(len(pairs)) + b"".join(u16(len(key)) + key + u16(len(value)) + value for key, value in pairs)
 
 
+def context_for_wrapping(data):
+    """The context without the pairs that the body alone is bound to."""
+    pairs = check_context(data)
+    return write_context({key: value for key, value in pairs.items() if not key.startswith("keyward:body:")})
+
+
 def check_context(data):
+    """The pairs of a serialized context."""
     if not data:
-        return
-    cursor, last = Cursor(data), b""
+        return {}
+    cursor, last, pairs = Cursor(data), b"", {}
     count = cursor.number(2)
     if not 1 <= count <= 64:
         raise Refused("context: count")
@@ -67,11 +74,12 @@ def check_context(data):
         if key <= last:
             raise Refused("context: empty, unsorted or repeated key")
         try:
-            key.decode(), value.decode()
+            pairs[key.decode()] = value.decode()
         except UnicodeDecodeError:
             raise Refused("context: not UTF-8") from None
         last = key
     cursor.end()
+    return pairs
 
 
 # CORE
@@ -185,7 +193,8 @@ def parse_wrapped(entry):
 
 
 def bind(algorithm, kek_id, context):
-    return b"keyward.wrap.v1\0" + bytes([1, algorithm]) + kek_id + sha256(context).digest()
+    bound = sha256(context_for_wrapping(context)).digest()
+    return b"keyward.wrap.v1\0" + bytes([1, algorithm]) + kek_id + bound
 
 
 def kek_id_of(cka_id):

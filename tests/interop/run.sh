@@ -91,6 +91,20 @@ outsider write --key aes-gcm:1 --key aes-gcm:1 $context plain sealed-by-outsider
 same opened
 rm -f opened
 
+what='pairs that the body alone is bound to'
+context='--context keyward:body:path=a/b --context tenant=acme'
+outsider write --key aes-gcm:1 $context plain sealed-by-outsider
+# Only Keyward itself sets such pairs, so the context cannot be named here.
+"$keyward" decrypt --any-context sealed-by-outsider -o opened
+same opened
+rm -f opened
+# What Keyward wraps anew, the outsider unwraps.
+"$keyward" key create other --algorithm aes-kw >/dev/null
+"$keyward" rewrap --key other --any-context sealed-by-outsider >/dev/null
+outsider read --key other $context sealed-by-outsider opened
+same opened
+rm -f opened
+
 what='rotation and rewrapping of an outsider'\''s file'
 outsider write --key aes-gcm:1 $context plain sealed-by-outsider
 "$keyward" key rotate aes-gcm >/dev/null

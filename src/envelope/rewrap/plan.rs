@@ -32,7 +32,7 @@ impl Plan {
             Error::new(ErrorKind::Internal, "the new wrapping does not give the data key back; the file is as it was")
         };
         for wrapped in &self.new {
-            match provider.unwrap_data_key(&WrappedKeys::from(wrapped.clone()), &core.context) {
+            match provider.unwrap_data_key(&WrappedKeys::from(wrapped.clone()), &core.context.for_wrapping()) {
                 Ok(data_key) if bool::from(data_key.ct_eq(&self.data_key)) => {}
                 Err(error) if matches!(error.kind(), ErrorKind::KeyNotFound | ErrorKind::Unsupported) => {
                     if !wrapped.has_room_for(self.data_key.length()) {
@@ -145,7 +145,7 @@ fn rewrap(provider: &dyn KeyProvider, core: &Core, opened: &[Opened], to: &KeyNa
     let symmetric = opened.iter().find(|one| !one.wrapped.algorithm().is_rsa());
     let source = symmetric.or(opened.first()).ok_or_else(Error::not_authentic)?;
     let source = WrappedKeys::from(source.wrapped.clone());
-    Ok(provider.rewrap_data_key(&source, &core.context, to)?.into_vec())
+    Ok(provider.rewrap_data_key(&source, &core.context.for_wrapping(), to)?.into_vec())
 }
 
 /// The entries that open, at least one.
