@@ -74,6 +74,8 @@ pub mod hsm;
 pub mod key;
 #[cfg(feature = "parquet")]
 pub mod parquet;
+#[cfg(feature = "object-store")]
+pub mod object;
 #[cfg(feature = "governed")]
 pub mod policy;
 pub mod provider;

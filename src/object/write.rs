@@ -1,0 +1,142 @@
+//! Putting objects in one piece, and what all writes have in common.
+
+use super::blocking::blocking;
+use super::error;
+use super::mode::{Encryption, Sse, SseKey};
+use super::sealer::Sealer;
+use super::{EncryptedStore, Settings, sidecar};
+use crate::envelope::{Encryptor, parts::{self, Begun}};
+use crate::error::{Error, ErrorKind, Result};
+use object_store::path::Path;
+use object_store::{PutMode, PutOptions, PutPayload, PutResult};
+use std::sync::Arc;
+
+/// The wrapped keys of a new object, to be stored before it, and those of the object that it replaces.
+pub(super) struct Sidecar {
+    pub(super) message_id: [u8; 16],
+    pub(super) slots: Option<crate::envelope::DetachedSlots>,
+}
+
+impl Settings {
+    /// Begins an object. Blocks.
+    pub(super) fn begin(&self, bound: &Path, sse: &Sse, len: Option<u64>) -> Result<Begun> {
+        let context = self.context_of(bound, sse)?;
+        let shares = sse.shares_data_keys();
+        let named;
+        let encryptor = match &sse.key {
+            SseKey::Customer(key) => Encryptor::with_customer_key(key),
+            SseKey::Named(name) => Encryptor::new(self.provider_for(shares)?, name),
+            SseKey::Managed => {
+                let missing = || Error::new(ErrorKind::InvalidArgument, "SSE-S3 needs a managed key, and the store has none");
+                named = self.managed.as_ref().ok_or_else(missing)?.name()?;
+                Encryptor::new(self.provider_for(shares)?, &named)
+            }
+        };
+        // Only what says that it shares gets a data key that others have, too.
+        let encryptor = match len {
+            Some(len) if shares => encryptor.max_len(len),
+            _ => encryptor,
+        };
+        encryptor.begin_parts(&context, self.header_len, self.detached)
+    }
+
+    /// The whole object. Blocks.
+    fn seal(&self, bound: &Path, sse: &Sse, payload: &PutPayload) -> Result<(Vec<u8>, Sidecar)> {
+        let len = payload.content_length();
+        let begun = self.begin(bound, sse, Some(len as u64))?;
+        let too_long = || Error::new(ErrorKind::LimitExceeded, "a plaintext of this length does not fit into memory");
+        let sealed = parts::sealed_len(len as u64).and_then(|len| usize::try_from(len).ok()).ok_or_else(too_long)?;
+        let mut out = begun.head;
+        let message_id = message_id(&out);
+        out.reserve_exact(sealed);
+        let mut sealer = Sealer::new(begun.key);
+        for piece in payload.iter() {
+            sealer.push(piece, &mut out)?;
+        }
+        sealer.finish(&mut out)?;
+        Ok((out, Sidecar { message_id, slots: begun.slots }))
+    }
+}
+
+/// The message id in a header that was just made.
+pub(super) fn message_id(head: &[u8]) -> [u8; 16] {
+    let mut id = [0; 16];
+    id.copy_from_slice(&head[12..28]);
+    id
+}
+
+impl EncryptedStore {
+    pub(super) async fn put_object(
+        &self,
+        location: &Path,
+        payload: PutPayload,
+        mut options: PutOptions,
+    ) -> object_store::Result<PutResult> {
+        writable(location)?;
+        let sse = self.settings.choose(options.extensions.remove::<Sse>()).map_err(error::at(location))?;
+        options.attributes = Encryption::hide(&options.attributes);
+        let (settings, bound) = (Arc::clone(&self.settings), location.clone());
+        let (bytes, sidecar) = blocking(location, move || settings.seal(&bound, &sse, &payload)).await?;
+        let old = self.write_sidecar(location, &sidecar).await?;
+        let is_unconditional = matches!(options.mode, PutMode::Overwrite);
+        match self.inner.put_opts(location, bytes.into(), options).await {
+            Ok(result) => {
+                self.replaced(old).await;
+                Ok(result)
+            }
+            Err(error) => {
+                if !is_unconditional {
+                    self.undo(location, &sidecar, &error).await;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Stores the wrapped keys of a new object, where they are kept apart; the message id of the object that is there.
+    pub(super) async fn write_sidecar(
+        &self,
+        location: &Path,
+        sidecar: &Sidecar,
+    ) -> object_store::Result<Option<[u8; 16]>> {
+        let Some(slots) = &sidecar.slots else { return Ok(None) };
+        let old = self.present(location).await?.filter(parts::Header::is_detached).map(|header| header.message_id());
+        sidecar::write(&*self.inner, &sidecar.message_id, slots, PutMode::Overwrite).await?;
+        Ok(old)
+    }
+
+    /// After an object was replaced: nobody can find the wrapped keys of the old one any more.
+    pub(super) async fn replaced(&self, old: Option<[u8; 16]>) {
+        if let Some(id) = old {
+            sidecar::remove(&*self.inner, &id).await;
+        }
+    }
+
+    /// After a conditional write failed: its wrapped keys go, but only where it is certain that the object is not
+    /// there. An answer that was lost on the way, and the retry that finds the object of the first try, look the same
+    /// from here; wrapped keys too many harm nobody, and one too few loses an object.
+    pub(super) async fn undo(&self, location: &Path, sidecar: &Sidecar, error: &object_store::Error) {
+        use object_store::Error as E;
+        let refused = matches!(
+            error,
+            E::AlreadyExists { .. } | E::Precondition { .. } | E::NotImplemented { .. } | E::NotSupported { .. }
+        );
+        if sidecar.slots.is_none() || !refused {
+            return;
+        }
+        match self.present(location).await {
+            Ok(Some(header)) if header.message_id() == sidecar.message_id => {}
+            Ok(_) => sidecar::remove(&*self.inner, &sidecar.message_id).await,
+            Err(_) => {}
+        }
+    }
+}
+
+/// Whether callers may write to this name.
+pub(super) fn writable(location: &Path) -> object_store::Result<()> {
+    if sidecar::is_hidden(location) {
+        let source = "names that begin with .keyward/ belong to the store itself".into();
+        return Err(object_store::Error::PermissionDenied { path: location.to_string(), source });
+    }
+    Ok(())
+}
