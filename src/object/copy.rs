@@ -1,10 +1,9 @@
 //! Copying and renaming: the object is encrypted anew, because its path is bound.
 
-use super::body::Body;
 use super::blocking::blocking;
 use super::error;
 use super::mode::{Encryption, Mode, OpenWith, Sse};
-use super::read::Opened;
+use super::read::Attempts;
 use super::write::writable;
 use super::{EncryptedStore, sidecar};
 use crate::key::KeyRef;
@@ -81,17 +80,22 @@ impl EncryptedStore {
         let open = self.settings.choose_open(extensions.remove::<OpenWith>());
         let asked = extensions.remove::<Sse>();
         let options = GetOptions { extensions: extensions.clone(), ..GetOptions::default() };
-        let opened = self.open(from, options, Some(open.clone()), false).await?;
+        let mut attempts = Attempts::new(&options);
+        let (encryption, attributes, len, stream) = loop {
+            match self.begin_reading(from, options.clone(), &open).await {
+                Err(error) if attempts.again(&error) => {}
+                answer => break answer?,
+            }
+        };
         let sse = match asked {
             Some(sse) => sse,
-            None => self.as_it_was(from, &opened.encryption, &open).await?,
+            None => self.as_it_was(from, &encryption, &open).await?,
         };
         let sse = self.settings.choose(Some(sse)).map_err(error::at(to))?;
-        let Opened { attributes, meta, body, .. } = opened;
-        if meta.size > PIECE {
-            return self.transfer_long(body, meta.size, to, mode, sse, attributes, extensions).await;
+        if len > PIECE {
+            return self.transfer_long(stream, to, mode, sse, attributes, extensions).await;
         }
-        let pieces: Vec<Bytes> = body.stream(0..meta.size, true).await?.try_collect().await?;
+        let pieces: Vec<Bytes> = stream.try_collect().await?;
         extensions.insert(sse);
         let mode = match mode {
             CopyMode::Overwrite => PutMode::Overwrite,
@@ -101,11 +105,17 @@ impl EncryptedStore {
         self.put_object(to, pieces.into_iter().collect(), options).await.map(drop)
     }
 
+    async fn begin_reading(&self, from: &Path, options: GetOptions, open: &OpenWith) -> object_store::Result<Reading> {
+        let opened = self.open(from, options, Some(open.clone()), false).await?;
+        let len = opened.meta.size;
+        let stream = opened.body.stream(0..len, true).await?;
+        Ok((opened.encryption, opened.attributes, len, stream))
+    }
+
     #[allow(clippy::too_many_arguments, reason = "the parts of one request")]
     async fn transfer_long(
         &self,
-        body: Body,
-        len: u64,
+        stream: BoxStream<'static, object_store::Result<Bytes>>,
         to: &Path,
         mode: CopyMode,
         sse: Sse,
@@ -121,7 +131,7 @@ impl EncryptedStore {
         let options = PutMultipartOptions { attributes, extensions, ..PutMultipartOptions::default() };
         let mut upload = self.upload_to(hidden.as_ref().unwrap_or(to), to, sse, options).await?;
         let pour = async {
-            pour(body.stream(0..len, true).await?, &mut upload).await?;
+            pour(stream, &mut upload).await?;
             upload.complete().await
         };
         if let Err(error) = pour.await {
@@ -160,6 +170,9 @@ impl EncryptedStore {
         Ok(sse.context(is.context.clone()).bucket_key(is.bucket_key))
     }
 }
+
+/// What an object is encrypted with, its attributes, its length, and its plaintext.
+type Reading = (Encryption, Attributes, u64, BoxStream<'static, object_store::Result<Bytes>>);
 
 /// A name that nobody sees.
 fn temporary(to: &Path) -> object_store::Result<Path> {

@@ -52,6 +52,27 @@ enum Step {
     Open(Box<(BodyKey, Encryption, Option<Bytes>)>),
 }
 
+/// How often a get begins anew where the object was replaced between the requests for its header and its body. Those
+/// are for one version of it, but the caller asked for none in particular.
+pub(super) struct Attempts(u32);
+
+impl Attempts {
+    const MOST: u32 = 32;
+
+    pub(super) fn new(options: &GetOptions) -> Self {
+        // A condition of the caller's own fails for good.
+        let has_own = options.if_match.is_some() || options.if_unmodified_since.is_some() || options.version.is_some();
+        Self(if has_own { 0 } else { Self::MOST })
+    }
+
+    pub(super) fn again(&mut self, error: &object_store::Error) -> bool {
+        let was_replaced = matches!(error, object_store::Error::Precondition { .. });
+        let again = was_replaced && self.0 > 0;
+        self.0 = self.0.saturating_sub(1);
+        again
+    }
+}
+
 impl EncryptedStore {
     pub(super) async fn get_object(&self, location: &Path, mut options: GetOptions) -> object_store::Result<GetResult> {
         let open = options.extensions.remove::<OpenWith>();
@@ -59,6 +80,22 @@ impl EncryptedStore {
         if std::mem::take(&mut options.head) {
             return self.head_only(location, options, range, open).await;
         }
+        let mut attempts = Attempts::new(&options);
+        loop {
+            match self.get_once(location, options.clone(), range.clone(), open.clone()).await {
+                Err(error) if attempts.again(&error) => {}
+                answer => return answer,
+            }
+        }
+    }
+
+    async fn get_once(
+        &self,
+        location: &Path,
+        options: GetOptions,
+        range: Option<GetRange>,
+        open: Option<OpenWith>,
+    ) -> object_store::Result<GetResult> {
         let opened = self.open(location, options, open, range.is_none()).await?;
         let len = opened.meta.size;
         let range = resolve(range, len)?;
@@ -116,6 +153,16 @@ impl EncryptedStore {
         if ranges.is_empty() {
             return Ok(Vec::new());
         }
+        let mut attempts = Attempts::new(&GetOptions::default());
+        loop {
+            match self.get_parts_once(location, ranges).await {
+                Err(error) if attempts.again(&error) => {}
+                answer => return answer,
+            }
+        }
+    }
+
+    async fn get_parts_once(&self, location: &Path, ranges: &[Range<u64>]) -> object_store::Result<Vec<Bytes>> {
         let opened = self.open(location, GetOptions::default(), None, false).await?;
         let resolve = |range: &Range<u64>| resolve(Some(GetRange::Bounded(range.clone())), opened.meta.size);
         let ranges = ranges.iter().map(resolve).collect::<object_store::Result<Vec<_>>>()?;
@@ -218,7 +265,17 @@ impl EncryptedStore {
         let (key, encryption, short) = match step {
             Step::Open(opened) => *opened,
             Step::Locked(header) => {
-                let (slots, _) = sidecar::read(&*self.inner, &header.message_id()).await?;
+                let slots = match sidecar::read(&*self.inner, &header.message_id()).await {
+                    Ok((slots, _)) => slots,
+                    Err(object_store::Error::NotFound { path, source }) => {
+                        return Err(match self.present(location).await? {
+                            Some(now) if now.message_id() == header.message_id() => error::of(keys_lost(), location),
+                            // Another has replaced the object since.
+                            _ => object_store::Error::Precondition { path, source },
+                        });
+                    }
+                    Err(error) => return Err(error),
+                };
                 let (settings, place) = (Arc::clone(&self.settings), location.clone());
                 blocking(location, move || {
                     let (key, encryption) = settings.unlock(&place, &header, Some(&slots), &open)?;
@@ -253,6 +310,10 @@ fn with(mut extensions: Extensions, encryption: Encryption) -> Extensions {
 
 fn not_an_envelope() -> Error {
     Error::new(ErrorKind::NotAnEnvelope, "not an object of this store: no envelope of it is of this length")
+}
+
+fn keys_lost() -> Error {
+    Error::new(ErrorKind::KeyNotFound, "the wrapped keys of the object, which are kept apart from it, are not there")
 }
 
 /// A part of a file, all of it. Blocks.
