@@ -6,7 +6,7 @@
 
 use super::blocking::blocking;
 use super::error::{self, STORE};
-use super::mode::{Encryption, Sse};
+use super::mode::{Encryption, OpenWith, Sse};
 use super::sealer::Sealer;
 use super::write::{Sidecar, message_id, writable};
 use super::{EncryptedStore, sidecar};
@@ -43,6 +43,7 @@ impl EncryptedStore {
         sse: Sse,
         mut options: PutMultipartOptions,
     ) -> object_store::Result<Upload> {
+        options.extensions.remove::<OpenWith>();
         options.attributes = Encryption::hide(&options.attributes);
         let (settings, bound) = (Arc::clone(&self.settings), bound.clone());
         // Nobody knows how long it will be, so its data key is its own.

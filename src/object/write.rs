@@ -2,7 +2,7 @@
 
 use super::blocking::blocking;
 use super::error;
-use super::mode::{Encryption, Sse, SseKey};
+use super::mode::{Encryption, OpenWith, Sse, SseKey};
 use super::sealer::Sealer;
 use super::{EncryptedStore, Settings, sidecar};
 use crate::envelope::{Encryptor, parts::{self, Begun}};
@@ -74,6 +74,7 @@ impl EncryptedStore {
     ) -> object_store::Result<PutResult> {
         writable(location)?;
         let sse = self.settings.choose(options.extensions.remove::<Sse>()).map_err(error::at(location))?;
+        options.extensions.remove::<OpenWith>();
         options.attributes = Encryption::hide(&options.attributes);
         let (settings, bound) = (Arc::clone(&self.settings), location.clone());
         let (bytes, sidecar) = blocking(location, move || settings.seal(&bound, &sse, &payload)).await?;
