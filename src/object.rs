@@ -91,7 +91,6 @@ pub struct EncryptedStore {
 
 impl EncryptedStore {
     /// A store around `inner`.
-    #[must_use]
     pub fn builder(inner: Arc<dyn ObjectStore>) -> Builder {
         Builder::new(inner)
     }

@@ -31,7 +31,8 @@ impl Encryptor<'_> {
             )
             .with_hint("a store with longer headers has room for longer contexts")
         };
-        let slots_len = u32::try_from(core_len).ok().and_then(|len| header_len.checked_sub(len)).ok_or_else(too_long)?;
+        let slots_len =
+            u32::try_from(core_len).ok().and_then(|len| header_len.checked_sub(len)).ok_or_else(too_long)?;
         let sized = self.clone().context(context.clone()).slots_len(slots_len);
         if !detached && slots_len < *super::core::SLOTS_LEN.start() {
             return Err(too_long());

@@ -92,7 +92,9 @@ impl Body {
         let (key, location) = (Arc::clone(&self.key), self.location.clone());
         blocking(&location, move || {
             open(&key, last, &end, true)?;
-            let open_run = |(run, sealed): (&Run, &Bytes)| Ok(trim(open(&key, run.chunks.start, sealed, run.chunks.end > last)?, run));
+            let open_run = |(run, sealed): (&Run, &Bytes)| {
+                Ok(trim(open(&key, run.chunks.start, sealed, run.chunks.end > last)?, run))
+            };
             runs.iter().zip(&sealed).map(open_run).collect()
         })
         .await
@@ -170,7 +172,8 @@ pub(super) fn open(key: &BodyKey, first: u64, sealed: &[u8], last: bool) -> Resu
     if last != (rest != 0) {
         return Err(crate::Error::not_authentic());
     }
-    let len = sealed.len().checked_sub(tags * (SEALED_CHUNK_LEN - CHUNK_LEN)).ok_or_else(crate::Error::not_authentic)?;
+    let len =
+        sealed.len().checked_sub(tags * (SEALED_CHUNK_LEN - CHUNK_LEN)).ok_or_else(crate::Error::not_authentic)?;
     let mut text = vec![0; len];
     parts::open(key, first, sealed, last, &mut text)?;
     Ok(text.into())

@@ -162,7 +162,9 @@ impl Builder {
         }
         if settings.default_sse.is_some() {
             let allowed = settings.choose(None);
-            allowed.map_err(|error| Error::new(ErrorKind::InvalidArgument, "the store refuses its own default").with_source(error))?;
+            allowed.map_err(|error| {
+                Error::new(ErrorKind::InvalidArgument, "the store refuses its own default").with_source(error)
+            })?;
         }
         if let (Some(limits), Some(provider)) = (self.limits, &settings.provider) {
             settings.cached = Some(Arc::new(Cached::new(Arc::clone(provider), limits)));

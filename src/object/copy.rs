@@ -29,7 +29,12 @@ impl EncryptedStore {
         self.transfer(from, to, options.mode, options.extensions).await
     }
 
-    pub(super) async fn rename_object(&self, from: &Path, to: &Path, options: RenameOptions) -> object_store::Result<()> {
+    pub(super) async fn rename_object(
+        &self,
+        from: &Path,
+        to: &Path,
+        options: RenameOptions,
+    ) -> object_store::Result<()> {
         self.names(from, to)?;
         if self.leaves_it_to_the_inner(&options.extensions) {
             return self.inner.rename_opts(from, to, options).await;

@@ -45,7 +45,8 @@ impl Settings {
         let known = [PATH, BODY_PATH, SSE, BUCKET];
         let is_known = |key: &str| !key.starts_with("keyward:") || known.contains(&key);
         // One answer to all, and to each object that was moved here from elsewhere: it says no more on purpose.
-        let (true, true, Some(mode)) = (is_bound && context.iter().all(|(key, _)| is_known(key)), is_of_this_store, mode)
+        let (true, true, Some(mode)) =
+            (is_bound && context.iter().all(|(key, _)| is_known(key)), is_of_this_store, mode)
         else {
             return Err(Error::not_authentic());
         };

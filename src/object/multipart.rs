@@ -229,6 +229,9 @@ impl Upload {
 
 impl fmt::Debug for Upload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Upload").field("location", &self.shared.location).field("parts", &self.parts).finish_non_exhaustive()
+        f.debug_struct("Upload")
+            .field("location", &self.shared.location)
+            .field("parts", &self.parts)
+            .finish_non_exhaustive()
     }
 }

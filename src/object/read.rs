@@ -1,12 +1,12 @@
 //! Getting objects: the header and what opens it first, and not a byte of the body before.
 
+use super::EncryptedStore;
 use super::blocking::blocking;
 use super::body::{Body, open as open_chunks};
 use super::error;
 use super::mode::{Encryption, OpenWith, Sse};
 use super::sidecar;
 use super::source::{Pinned, Source};
-use super::EncryptedStore;
 use crate::envelope::body::{BodyKey, SEALED_CHUNK_LEN};
 use crate::envelope::parts::{self, Header};
 use crate::error::{Error, ErrorKind, Result};
@@ -327,9 +327,8 @@ fn read_file(file: &File, at: u64, len: u64) -> Result<Bytes> {
 fn resolve(range: Option<GetRange>, len: u64) -> object_store::Result<Range<u64>> {
     match range {
         None => Ok(0..len),
-        Some(range) => range.as_range(len).map_err(|source| object_store::Error::Generic {
-            store: error::STORE,
-            source: Box::new(source),
-        }),
+        Some(range) => range
+            .as_range(len)
+            .map_err(|source| object_store::Error::Generic { store: error::STORE, source: Box::new(source) }),
     }
 }

@@ -102,7 +102,9 @@ impl EncryptedStore {
     /// still see it.
     pub(super) async fn delete_one(&self, location: &Path) -> object_store::Result<()> {
         let message_id = match self.settings.detached {
-            true => self.present(location).await?.filter(|header| header.is_detached()).map(|header| header.message_id()),
+            true => {
+                self.present(location).await?.filter(|header| header.is_detached()).map(|header| header.message_id())
+            }
             false => None,
         };
         self.inner.delete(location).await?;

@@ -5,7 +5,10 @@ use super::error;
 use super::mode::{Encryption, OpenWith, Sse, SseKey};
 use super::sealer::Sealer;
 use super::{EncryptedStore, Settings, sidecar};
-use crate::envelope::{Encryptor, parts::{self, Begun}};
+use crate::envelope::{
+    Encryptor,
+    parts::{self, Begun},
+};
 use crate::error::{Error, ErrorKind, Result};
 use object_store::path::Path;
 use object_store::{PutMode, PutOptions, PutPayload, PutResult};
@@ -27,7 +30,8 @@ impl Settings {
             SseKey::Customer(key) => Encryptor::with_customer_key(key),
             SseKey::Named(name) => Encryptor::new(self.provider_for(shares)?, name),
             SseKey::Managed => {
-                let missing = || Error::new(ErrorKind::InvalidArgument, "SSE-S3 needs a managed key, and the store has none");
+                let missing =
+                    || Error::new(ErrorKind::InvalidArgument, "SSE-S3 needs a managed key, and the store has none");
                 named = self.managed.as_ref().ok_or_else(missing)?.name()?;
                 Encryptor::new(self.provider_for(shares)?, &named)
             }

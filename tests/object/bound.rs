@@ -96,12 +96,15 @@ async fn an_object_of_another_bucket_is_refused() {
     let make = |name: Option<&str>| {
         let inner = in_memory().store;
         let builder = builder(inner.clone(), &provider).default_sse(Sse::kms(key()));
-        (match name {
-            Some(name) => builder.name(name),
-            None => builder,
-        }
-        .build()
-        .unwrap(), inner)
+        (
+            match name {
+                Some(name) => builder.name(name),
+                None => builder,
+            }
+            .build()
+            .unwrap(),
+            inner,
+        )
     };
     let path = Path::from("same/path");
     let ((one, inside_one), (two, inside_two), (unnamed, inside_unnamed)) =
@@ -118,8 +121,7 @@ async fn an_object_of_another_bucket_is_refused() {
 async fn without_binding_a_copy_is_the_inner_stores_own() {
     let inner = in_memory().store;
     let watched = std::sync::Arc::new(crate::watched::Watched::new(inner));
-    let store =
-        builder(watched.clone(), &provider()).default_sse(Sse::kms(key())).danger_unbound().build().unwrap();
+    let store = builder(watched.clone(), &provider()).default_sse(Sse::kms(key())).danger_unbound().build().unwrap();
     let (a, b) = (Path::from("a"), Path::from("b"));
     store.put(&a, "hello".into()).await.unwrap();
     watched.requests();

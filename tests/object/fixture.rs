@@ -37,10 +37,7 @@ pub fn limits() -> CacheLimits {
 
 /// A store with everything that a mode may need, and the mode as its default.
 pub fn builder(inner: Arc<dyn ObjectStore>, provider: &Arc<MemoryProvider>) -> Builder {
-    EncryptedStore::builder(inner)
-        .provider(provider.clone())
-        .managed_key(provider.clone(), "s3")
-        .bucket_keys(limits())
+    EncryptedStore::builder(inner).provider(provider.clone()).managed_key(provider.clone(), "s3").bucket_keys(limits())
 }
 
 /// A store under a key, with nothing else about it.

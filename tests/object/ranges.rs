@@ -32,7 +32,8 @@ async fn every_range_of_every_length_is_that_of_the_plaintext() {
                 store.put(&path, text.clone().into()).await.unwrap();
                 assert_eq!(store.head(&path).await.unwrap().size, len as u64);
                 assert_eq!(store.get(&path).await.unwrap().bytes().await.unwrap(), text, "{len}");
-                let edges = [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK, 31 * CHUNK, 33 * CHUNK, len - len.min(1), len];
+                let edges =
+                    [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK, 31 * CHUNK, 33 * CHUNK, len - len.min(1), len];
                 let mut ranges = Vec::new();
                 for from in edges {
                     for to in edges.iter().copied().filter(|to| from < *to && from < len) {
@@ -70,7 +71,8 @@ async fn one_mib_of_a_large_object_fetches_no_more_than_three_chunks_beside_it()
     let text = sample(24 * MIB);
     store.put(&path, text.clone().into()).await.unwrap();
     for from in [0, 1, 5 * CHUNK, 7 * MIB + 12345, 23 * MIB - 1, 23 * MIB] {
-        (watched.requests(), watched.bytes());
+        watched.requests();
+        watched.bytes();
         let bytes = store.get_range(&path, from as u64..(from + MIB) as u64).await.unwrap();
         assert!(bytes == text[from..from + MIB]);
         let (fetched, requests) = (watched.bytes(), watched.requests());
@@ -87,7 +89,8 @@ async fn a_head_is_one_request_for_a_header() {
     let watched = Arc::new(Watched::new(in_memory().store));
     let store = builder(watched.clone(), &provider()).default_sse(Sse::kms(key())).build().unwrap();
     store.put(&Path::from("a"), sample(5 * MIB).into()).await.unwrap();
-    (watched.requests(), watched.bytes());
+    watched.requests();
+    watched.bytes();
     assert_eq!(store.head(&Path::from("a")).await.unwrap().size, 5 * MIB as u64);
     assert_eq!(watched.requests(), [Request::Get("a".into(), Some(0..4096 + 56))]);
     // A listing has the sizes without a request for each object.

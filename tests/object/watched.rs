@@ -129,7 +129,8 @@ impl ObjectStore for Watched {
         let answer = self.inner.get_opts(location, options).await?;
         // A stream, also where the store inside has a file: so are those of stores in the network.
         let GetResult { payload, meta, range, attributes, extensions } = answer;
-        let whole = GetResult { payload, meta: meta.clone(), range: range.clone(), attributes: attributes.clone(), extensions };
+        let whole =
+            GetResult { payload, meta: meta.clone(), range: range.clone(), attributes: attributes.clone(), extensions };
         let bytes = whole.bytes().await?;
         let (seen, lose_after) = (Arc::clone(&self.seen), self.seen.lock().unwrap().lose_after);
         let mut left = lose_after.unwrap_or(usize::MAX);
@@ -150,7 +151,13 @@ impl ObjectStore for Watched {
                 }
             })
             .boxed();
-        Ok(GetResult { payload: GetResultPayload::Stream(stream), meta, range, attributes, extensions: Default::default() })
+        Ok(GetResult {
+            payload: GetResultPayload::Stream(stream),
+            meta,
+            range,
+            attributes,
+            extensions: Default::default(),
+        })
     }
 
     async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {

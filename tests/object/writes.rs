@@ -8,7 +8,9 @@ use futures_util::TryStreamExt;
 use keyward::object::{Encryption, Mode, Sse};
 use keyward::{AlgorithmChoice, KeyAdmin};
 use object_store::path::Path;
-use object_store::{Attribute, Attributes, CopyOptions, MultipartUpload, ObjectStore, ObjectStoreExt, PutOptions, PutPayload};
+use object_store::{
+    Attribute, Attributes, CopyOptions, MultipartUpload, ObjectStore, ObjectStoreExt, PutOptions, PutPayload,
+};
 use std::sync::Arc;
 
 const MIB: usize = 1 << 20;
@@ -99,8 +101,7 @@ async fn a_copy_keeps_how_its_source_is_encrypted_and_binds_the_new_path() {
                     assert_eq!(answer.extensions.get::<Encryption>(), Some(&before), "{way}, {path}");
                     assert!(answer.bytes().await.unwrap() == sample(len), "{way}, {path}");
                 }
-                let mut all: Vec<_> =
-                    inner.store.list(None).map_ok(|meta| meta.location).try_collect().await.unwrap();
+                let mut all: Vec<_> = inner.store.list(None).map_ok(|meta| meta.location).try_collect().await.unwrap();
                 all.sort();
                 assert_eq!(all, [a.clone(), c.clone(), d.clone()], "nothing else is left inside");
                 for path in [a, c, d] {
@@ -155,7 +156,10 @@ async fn what_an_object_is_encrypted_with_is_shown_as_s3_does_and_not_stored() {
                 "x-amz-server-side-encryption-customer-algorithm",
             ];
             let shown = names.map(|name| {
-                answer.attributes.get(&Attribute::Metadata(name.into())).map_or(String::new(), |value| value.to_string())
+                answer
+                    .attributes
+                    .get(&Attribute::Metadata(name.into()))
+                    .map_or(String::new(), |value| value.to_string())
             });
             assert_eq!(shown, expected.map(|value| value.replace("<kek>", &kek)), "{sse:?}");
             assert_eq!(answer.attributes.get(&Attribute::ContentType).unwrap().as_ref(), "text/plain");
