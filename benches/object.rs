@@ -8,9 +8,6 @@
 //! `KEYWARD_BENCH_MIB` is the size of the large object (1024), `KEYWARD_BENCH_OBJECTS` the number of small ones
 //! (10000), `KEYWARD_BENCH_ROUNDS` how often (5), and `KEYWARD_BENCH_DIR` where.
 
-#[path = "common/rate.rs"]
-mod rate;
-
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use keyward::object::{EncryptedStore, Sse};
@@ -20,7 +17,6 @@ use keyward::{AlgorithmChoice, KeyAdmin, KeyName};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutPayload, WriteMultipart};
-use rate::median;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -29,6 +25,11 @@ const SMALL: usize = 4096;
 
 fn variable(name: &str, default: usize) -> usize {
     std::env::var(name).map_or(default, |value| value.parse().expect(name))
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
 }
 
 type Store = Arc<dyn ObjectStore>;

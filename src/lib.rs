@@ -15,6 +15,7 @@
 //!   [`key::CustomerKey`] encrypts under a key that the caller keeps.
 //! - [`policy::Policies`] says who may do what with which key, with the feature `governed`.
 //! - `parquet::Kms` manages the keys of Parquet files, with the feature `parquet`.
+//! - `object::EncryptedStore` is an encrypting object store around any other, with the feature `object-store`.
 //! - [`provider::Failover`] keeps working while one of several tokens is down; [`provider::Cached`] keeps data keys in
 //!   memory, within limits.
 //!
@@ -57,6 +58,7 @@
 //! - `governed`: policies, the audit log, and the provider that keeps both.
 //! - `metrics`: counters and histograms of calls to tokens, through the `metrics` facade.
 //! - `parquet`: key management for Parquet Modular Encryption.
+//! - `object-store`: the encrypting object store.
 //! - `testkit`: SoftHSM tokens and a provider in memory, for tests.
 //! - `cli`: what the `keyward` binary needs; programs that link the library leave it off.
 
