@@ -4,16 +4,15 @@ use super::blocking::blocking;
 use super::error;
 use super::mode::{Encryption, Mode, OpenWith, Sse};
 use super::read::Attempts;
-use super::write::writable;
+use super::write::{send, writable};
 use super::{EncryptedStore, sidecar};
 use crate::key::KeyRef;
 use bytes::Bytes;
-use futures_util::future::try_join;
-use futures_util::stream::{BoxStream, StreamExt, TryStreamExt};
+use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{
     Attributes, CopyMode, CopyOptions, Extensions, GetOptions, MultipartUpload, PutMode, PutMultipartOptions,
-    PutOptions, PutPayload, RenameOptions, RenameTargetMode, UploadPart,
+    PutOptions, RenameOptions, RenameTargetMode,
 };
 use std::sync::Arc;
 
@@ -186,28 +185,21 @@ fn temporary(to: &Path) -> object_store::Result<Path> {
     Ok(sidecar::temporary(&id))
 }
 
-/// Uploads all that `stream` gives; one piece is uploaded while the next is read.
+/// Uploads all that `stream` gives; some is uploaded while more is read.
 async fn pour(
-    mut stream: BoxStream<'static, object_store::Result<Bytes>>,
+    stream: BoxStream<'static, object_store::Result<Bytes>>,
     upload: &mut impl MultipartUpload,
 ) -> object_store::Result<()> {
-    let mut sending: UploadPart = Box::pin(std::future::ready(Ok(())));
-    loop {
-        let gather = async {
-            let (mut pieces, mut len) = (Vec::new(), 0);
-            while len < PIECE
-                && let Some(piece) = stream.next().await
-            {
-                let piece = piece?;
-                len += piece.len() as u64;
-                pieces.push(piece);
-            }
-            Ok(pieces)
-        };
-        let (pieces, ()) = try_join(gather, sending).await?;
-        if pieces.is_empty() {
-            return Ok(());
+    let parts = stream::try_unfold(stream, |mut stream| async move {
+        let (mut pieces, mut len) = (Vec::new(), 0);
+        while len < PIECE
+            && let Some(piece) = stream.next().await
+        {
+            let piece = piece?;
+            len += piece.len() as u64;
+            pieces.push(piece);
         }
-        sending = upload.put_part(pieces.into_iter().collect::<PutPayload>());
-    }
+        Ok((!pieces.is_empty()).then(|| (pieces.into_iter().collect(), stream)))
+    });
+    send(parts.boxed(), upload).await
 }

@@ -10,9 +10,9 @@ use super::mode::{Encryption, OpenWith, Sse};
 use super::sealer::Sealer;
 use super::write::{Sidecar, message_id, writable};
 use super::{EncryptedStore, sidecar};
+use crate::envelope::body::BodyKey;
 use crate::envelope::parts;
 use async_trait::async_trait;
-use bytes::Bytes;
 use futures_util::future::try_join_all;
 use object_store::path::Path;
 use object_store::{MultipartUpload, PutMultipartOptions, PutPayload, PutResult, UploadPart};
@@ -50,14 +50,8 @@ impl EncryptedStore {
         let begun = blocking(location, move || settings.begin(&bound, &sse, None)).await?;
         let inner = self.inner.put_multipart_opts(location, options).await?;
         let sidecar = Sidecar { message_id: message_id(&begun.head), slots: begun.slots };
-        let sealing = Sealing {
-            inner,
-            sealer: Some(Sealer::new(begun.key)),
-            sealed: begun.head,
-            part_len: None,
-            taken: 0,
-            sent: BTreeMap::new(),
-        };
+        let sealing =
+            Sealing { inner, sealer: Some(Stage::Begun(begun.head, begun.key)), taken: 0, sent: BTreeMap::new() };
         let shared = Shared {
             location: location.clone(),
             queue: Mutex::default(),
@@ -90,15 +84,27 @@ struct Shared {
 struct Sealing {
     inner: Box<dyn MultipartUpload>,
     /// None after it has failed, or was given up half way.
-    sealer: Option<Sealer>,
-    /// What was sealed and not sent.
-    sealed: Vec<u8>,
-    /// The length of the parts inside.
-    part_len: Option<usize>,
+    sealer: Option<Stage>,
     /// How many parts were taken from the queue.
     taken: usize,
     /// The parts inside that a part of the caller's completed.
     sent: BTreeMap<usize, Vec<UploadPart>>,
+}
+
+enum Stage {
+    /// The first part is still to come, which says how long the parts inside are.
+    Begun(Vec<u8>, BodyKey),
+    Sealing(Box<Sealer>),
+}
+
+impl Stage {
+    /// The sealer, where the first part is so long.
+    fn sealer(self, first: usize) -> Box<Sealer> {
+        match self {
+            Self::Sealing(sealer) => sealer,
+            Self::Begun(head, key) => Box::new(Sealer::new(key, &head, part_len(first, head.len()))),
+        }
+    }
 }
 
 impl Shared {
@@ -119,28 +125,17 @@ impl Shared {
     async fn seal_next(&self, sealing: &mut Sealing) -> object_store::Result<()> {
         let next = self.queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
         // Where this is dropped before it is done, what was sealed is gone, and so the upload.
-        let (Some(payload), Some(mut sealer)) = (next, sealing.sealer.take()) else { return Err(incomplete()) };
-        let len = payload.content_length();
-        let part_len = *sealing.part_len.get_or_insert_with(|| part_len(len, sealing.sealed.len()));
-        let mut sealed = std::mem::take(&mut sealing.sealed);
-        let (sealer, cut, rest) = blocking(&self.location, move || {
+        let (Some(payload), Some(stage)) = (next, sealing.sealer.take()) else { return Err(incomplete()) };
+        let (sealer, cut) = blocking(&self.location, move || {
+            let mut sealer = stage.sealer(payload.content_length());
             let mut cut = Vec::new();
             for piece in payload.iter() {
-                let mut piece = &piece[..];
-                while !piece.is_empty() {
-                    // As much as a part inside may still lack: what is sealed does not grow beyond it by much.
-                    let (now, later) = piece.split_at(piece.len().min((part_len.saturating_sub(sealed.len())).max(1)));
-                    sealed.reserve(part_len.saturating_sub(sealed.len()) + crate::envelope::body::SEALED_CHUNK_LEN);
-                    sealer.push(now, &mut sealed)?;
-                    cut_off(&mut sealed, part_len, &mut cut);
-                    piece = later;
-                }
+                cut.extend(sealer.push(piece)?);
             }
-            Ok((sealer, cut, sealed))
+            Ok((sealer, cut))
         })
         .await?;
-        sealing.sealer = Some(sealer);
-        sealing.sealed = rest;
+        sealing.sealer = Some(Stage::Sealing(sealer));
         let sent = cut.into_iter().map(|part| sealing.inner.put_part(part.into())).collect();
         sealing.sent.insert(sealing.taken, sent);
         sealing.taken += 1;
@@ -153,14 +148,6 @@ impl Shared {
 fn part_len(first: usize, head: usize) -> usize {
     let sealed = parts::sealed_len(first as u64).and_then(|len| usize::try_from(len).ok()).unwrap_or(usize::MAX);
     sealed.saturating_add(head).max(MIN_PART)
-}
-
-/// Cuts off what is long enough for a part.
-fn cut_off(sealed: &mut Vec<u8>, part_len: usize, cut: &mut Vec<Bytes>) {
-    while sealed.len() >= part_len {
-        let rest = sealed.split_off(part_len);
-        cut.push(std::mem::replace(sealed, rest).into());
-    }
 }
 
 fn incomplete() -> object_store::Error {
@@ -183,19 +170,8 @@ impl MultipartUpload for Upload {
             return Err(incomplete());
         }
         let mut sealing = self.shared.sealing.lock().await;
-        let sealer = sealing.sealer.take().ok_or_else(incomplete)?;
-        let mut sealed = std::mem::take(&mut sealing.sealed);
-        let part_len = sealing.part_len.unwrap_or(usize::MAX);
-        let cut = blocking(&self.shared.location, move || {
-            let mut cut = Vec::new();
-            sealer.finish(&mut sealed)?;
-            cut_off(&mut sealed, part_len, &mut cut);
-            if !sealed.is_empty() {
-                cut.push(sealed.into());
-            }
-            Ok(cut)
-        })
-        .await?;
+        let stage = sealing.sealer.take().ok_or_else(incomplete)?;
+        let cut = blocking(&self.shared.location, move || stage.sealer(0).finish()).await?;
         let last: Vec<_> = cut.into_iter().map(|part| sealing.inner.put_part(part.into())).collect();
         try_join_all(last).await?;
         self.sidecar_written = self.sidecar.slots.is_some();

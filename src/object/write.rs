@@ -10,9 +10,18 @@ use crate::envelope::{
     parts::{self, Begun},
 };
 use crate::error::{Error, ErrorKind, Result};
+use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use object_store::path::Path;
-use object_store::{PutMode, PutOptions, PutPayload, PutResult};
+use object_store::{MultipartUpload, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult};
 use std::sync::Arc;
+
+/// What is not longer is put in one piece. What is longer goes to the store inside in parts, where nothing is asked of
+/// the object that is there: it is sealed while it is sent, and never all in memory twice.
+const WHOLE: usize = 16 << 20;
+/// The length of these parts.
+const PART: usize = 8 << 20;
+/// How many of them are on their way at once.
+const AT_ONCE: usize = 3;
 
 /// The wrapped keys of a new object, to be stored before it, and those of the object that it replaces.
 pub(super) struct Sidecar {
@@ -45,20 +54,19 @@ impl Settings {
     }
 
     /// The whole object. Blocks.
-    fn seal(&self, bound: &Path, sse: &Sse, payload: &PutPayload) -> Result<(Vec<u8>, Sidecar)> {
+    fn seal(&self, bound: &Path, sse: &Sse, payload: &PutPayload) -> Result<(PutPayload, Sidecar)> {
         let len = payload.content_length();
         let begun = self.begin(bound, sse, Some(len as u64))?;
         let too_long = || Error::new(ErrorKind::LimitExceeded, "a plaintext of this length does not fit into memory");
         let sealed = parts::sealed_len(len as u64).and_then(|len| usize::try_from(len).ok()).ok_or_else(too_long)?;
-        let mut out = begun.head;
-        let message_id = message_id(&out);
-        out.reserve_exact(sealed);
-        let mut sealer = Sealer::new(begun.key);
+        let message_id = message_id(&begun.head);
+        let mut sealer = Sealer::new(begun.key, &begun.head, begun.head.len() + sealed);
+        let mut out = Vec::with_capacity(1);
         for piece in payload.iter() {
-            sealer.push(piece, &mut out)?;
+            out.extend(sealer.push(piece)?);
         }
-        sealer.finish(&mut out)?;
-        Ok((out, Sidecar { message_id, slots: begun.slots }))
+        out.extend(sealer.finish()?);
+        Ok((out.into_iter().collect(), Sidecar { message_id, slots: begun.slots }))
     }
 }
 
@@ -78,13 +86,16 @@ impl EncryptedStore {
     ) -> object_store::Result<PutResult> {
         writable(location)?;
         let sse = self.settings.choose(options.extensions.remove::<Sse>()).map_err(error::at(location))?;
+        if payload.content_length() > WHOLE && options.mode == PutMode::Overwrite {
+            return self.put_long(location, payload, sse, options).await;
+        }
         options.extensions.remove::<OpenWith>();
         options.attributes = Encryption::hide(&options.attributes);
         let (settings, bound) = (Arc::clone(&self.settings), location.clone());
         let (bytes, sidecar) = blocking(location, move || settings.seal(&bound, &sse, &payload)).await?;
         let old = self.write_sidecar(location, &sidecar).await?;
         let is_unconditional = matches!(options.mode, PutMode::Overwrite);
-        match self.inner.put_opts(location, bytes.into(), options).await {
+        match self.inner.put_opts(location, bytes, options).await {
             Ok(result) => {
                 self.replaced(old).await;
                 Ok(result)
@@ -96,6 +107,33 @@ impl EncryptedStore {
                 Err(error)
             }
         }
+    }
+
+    async fn put_long(
+        &self,
+        location: &Path,
+        payload: PutPayload,
+        sse: Sse,
+        options: PutOptions,
+    ) -> object_store::Result<PutResult> {
+        let PutOptions { tags, attributes, extensions, .. } = options;
+        let options = PutMultipartOptions { tags, attributes, extensions };
+        let mut upload = self.upload_to(location, location, sse, options).await?;
+        let pieces = payload.into_iter().flat_map(|piece| {
+            let cuts = (0..piece.len()).step_by(PART);
+            cuts.map(move |at| piece.slice(at..piece.len().min(at + PART))).collect::<Vec<_>>()
+        });
+        let parts: Vec<_> = pieces.map(|piece| Ok(piece.into())).collect();
+        let sent = send(stream::iter(parts).boxed(), &mut upload);
+        let answer = match sent.await {
+            Ok(()) => upload.complete().await,
+            Err(error) => Err(error),
+        };
+        if answer.is_err() {
+            // What was uploaded is nobody's, and costs.
+            drop(upload.abort().await);
+        }
+        answer
     }
 
     /// Stores the wrapped keys of a new object, where they are kept apart; the message id of the object that is there.
@@ -135,6 +173,14 @@ impl EncryptedStore {
             Err(_) => {}
         }
     }
+}
+
+/// Uploads all parts, several at once, each as soon as it is sealed.
+pub(super) async fn send(
+    parts: BoxStream<'static, object_store::Result<PutPayload>>,
+    upload: &mut impl MultipartUpload,
+) -> object_store::Result<()> {
+    parts.map_ok(|part| upload.put_part(part)).try_buffer_unordered(AT_ONCE).try_collect().await
 }
 
 /// Whether callers may write to this name.

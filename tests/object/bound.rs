@@ -8,18 +8,18 @@ use object_store::path::Path;
 use object_store::{GetOptions, ObjectStore, ObjectStoreExt, PutOptions, PutPayload};
 
 #[track_caller]
-pub fn refused_as(answer: object_store::Result<impl Sized>, kind: ErrorKind) {
+pub(crate) fn refused_as(answer: object_store::Result<impl Sized>, kind: ErrorKind) {
     let Err(error) = answer else { panic!("not refused") };
     assert_eq!(keyward_error(&error).map(keyward::Error::kind), Some(kind), "{error:?}");
 }
 
-pub fn with(sse: Sse) -> PutOptions {
+pub(crate) fn with(sse: Sse) -> PutOptions {
     let mut options = PutOptions::default();
     options.extensions.insert(sse);
     options
 }
 
-pub fn opening(open: OpenWith) -> GetOptions {
+pub(crate) fn opening(open: OpenWith) -> GetOptions {
     let mut options = GetOptions::default();
     options.extensions.insert(open);
     options

@@ -12,41 +12,41 @@ use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
 
-pub fn key() -> KeyName {
+pub(crate) fn key() -> KeyName {
     "payments".parse().unwrap()
 }
 
 /// A provider with a key.
-pub fn provider() -> Arc<MemoryProvider> {
+pub(crate) fn provider() -> Arc<MemoryProvider> {
     let provider = Arc::new(MemoryProvider::new());
     provider.create_key(&key(), AlgorithmChoice::Auto).unwrap();
     provider
 }
 
-pub fn customer_key(byte: u8) -> Arc<CustomerKey> {
+pub(crate) fn customer_key(byte: u8) -> Arc<CustomerKey> {
     Arc::new(CustomerKey::from_slice(&[byte; 32]).unwrap())
 }
 
-pub fn context() -> EncryptionContext {
+pub(crate) fn context() -> EncryptionContext {
     EncryptionContext::from_pairs([("tenant", "acme")]).unwrap()
 }
 
-pub fn limits() -> CacheLimits {
+pub(crate) fn limits() -> CacheLimits {
     CacheLimits::new(Duration::from_secs(600), 1 << 15, 1000).unwrap()
 }
 
 /// A store with everything that a mode may need, and the mode as its default.
-pub fn builder(inner: Arc<dyn ObjectStore>, provider: &Arc<MemoryProvider>) -> Builder {
+pub(crate) fn builder(inner: Arc<dyn ObjectStore>, provider: &Arc<MemoryProvider>) -> Builder {
     EncryptedStore::builder(inner).provider(provider.clone()).managed_key(provider.clone(), "s3").bucket_keys(limits())
 }
 
 /// A store under a key, with nothing else about it.
-pub fn store(inner: &Arc<dyn ObjectStore>) -> EncryptedStore {
+pub(crate) fn store(inner: &Arc<dyn ObjectStore>) -> EncryptedStore {
     builder(inner.clone(), &provider()).default_sse(Sse::kms(key())).build().unwrap()
 }
 
 /// Each way to encrypt, by name. Detached slots and stores without binding are ways of the store.
-pub fn ways() -> Vec<(&'static str, Sse)> {
+pub(crate) fn ways() -> Vec<(&'static str, Sse)> {
     vec![
         ("SSE-KMS", Sse::kms(key()).context(context())),
         ("SSE-KMS with bucket keys", Sse::kms(key()).bucket_key(true)),
@@ -59,23 +59,23 @@ pub fn ways() -> Vec<(&'static str, Sse)> {
 }
 
 /// A store inside that is made anew, and what keeps it alive.
-pub struct Inner {
-    pub name: &'static str,
-    pub store: Arc<dyn ObjectStore>,
+pub(crate) struct Inner {
+    pub(crate) name: &'static str,
+    pub(crate) store: Arc<dyn ObjectStore>,
     /// Whether `PutMode::Update` works.
-    pub updates: bool,
+    pub(crate) updates: bool,
     _directory: Option<TempDir>,
 }
 
-pub fn in_memory() -> Inner {
+pub(crate) fn in_memory() -> Inner {
     Inner { name: "in memory", store: Arc::new(InMemory::new()), updates: true, _directory: None }
 }
 
-pub fn local() -> Inner {
+pub(crate) fn local() -> Inner {
     let directory = tempfile::tempdir().unwrap();
     let store = LocalFileSystem::new_with_prefix(directory.path()).unwrap();
     Inner { name: "local", store: Arc::new(store), updates: false, _directory: Some(directory) }
 }
 
 /// Every store inside that the suite passes in. Another is plugged in here.
-pub const INNERS: [fn() -> Inner; 2] = [in_memory, local];
+pub(crate) const INNERS: [fn() -> Inner; 2] = [in_memory, local];

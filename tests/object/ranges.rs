@@ -14,7 +14,7 @@ use std::sync::Arc;
 const CHUNK: usize = 16384;
 const MIB: usize = 1 << 20;
 
-pub fn sample(len: usize) -> Bytes {
+pub(crate) fn sample(len: usize) -> Bytes {
     (0..len).map(|i| (i * 7 + i / 251) as u8).collect()
 }
 

@@ -12,13 +12,13 @@ use std::sync::Arc;
 
 type Show = Box<dyn Fn(&Extensions) + Send + Sync>;
 
-pub struct Spy {
+pub(crate) struct Spy {
     inner: Arc<dyn ObjectStore>,
     show: Show,
 }
 
 impl Spy {
-    pub fn new(inner: Arc<dyn ObjectStore>, show: impl Fn(&Extensions) + Send + Sync + 'static) -> Self {
+    pub(crate) fn new(inner: Arc<dyn ObjectStore>, show: impl Fn(&Extensions) + Send + Sync + 'static) -> Self {
         Self { inner, show: Box::new(show) }
     }
 }

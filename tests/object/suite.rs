@@ -6,7 +6,7 @@ use object_store::integration;
 use object_store::path::Path;
 
 /// Runs all of the suite that takes any `ObjectStore`. The store must be empty.
-pub async fn run(store: &EncryptedStore, updates: bool) {
+pub(crate) async fn run(store: &EncryptedStore, updates: bool) {
     integration::put_get_delete_list(store).await;
     integration::list_with_offset_exclusivity(store).await;
     integration::get_opts(store).await;

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex};
 
 /// One request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Request {
+pub(crate) enum Request {
     Put(String),
     Multipart(String),
     Part(usize),
@@ -43,42 +43,42 @@ struct Seen {
 }
 
 #[derive(Clone)]
-pub struct Watched {
+pub(crate) struct Watched {
     inner: Arc<dyn ObjectStore>,
     seen: Arc<Mutex<Seen>>,
 }
 
 impl Watched {
-    pub fn new(inner: Arc<dyn ObjectStore>) -> Self {
+    pub(crate) fn new(inner: Arc<dyn ObjectStore>) -> Self {
         Self { inner, seen: Arc::default() }
     }
 
     /// What was asked since the last call.
-    pub fn requests(&self) -> Vec<Request> {
+    pub(crate) fn requests(&self) -> Vec<Request> {
         std::mem::take(&mut self.seen.lock().unwrap().requests)
     }
 
     /// How many bytes of bodies went out since the last call.
-    pub fn bytes(&self) -> u64 {
+    pub(crate) fn bytes(&self) -> u64 {
         std::mem::take(&mut self.seen.lock().unwrap().bytes)
     }
 
     /// The options of all writes, as text.
-    pub fn options(&self) -> Vec<String> {
+    pub(crate) fn options(&self) -> Vec<String> {
         self.seen.lock().unwrap().options.clone()
     }
 
     /// Fails each request of which `fault` says so.
-    pub fn fail(&self, fault: impl FnMut(&Request) -> bool + Send + 'static) {
+    pub(crate) fn fail(&self, fault: impl FnMut(&Request) -> bool + Send + 'static) {
         self.seen.lock().unwrap().fault = Some(Box::new(fault));
     }
 
     /// Loses the connection after so many bytes of each answer.
-    pub fn lose_after(&self, bytes: usize) {
+    pub(crate) fn lose_after(&self, bytes: usize) {
         self.seen.lock().unwrap().lose_after = Some(bytes);
     }
 
-    pub fn heal(&self) {
+    pub(crate) fn heal(&self) {
         let mut seen = self.seen.lock().unwrap();
         (seen.fault, seen.lose_after) = (None, None);
     }
@@ -92,11 +92,11 @@ impl Watched {
 }
 
 /// What S3 answers who asks too often, as `object_store` says it.
-pub fn throttled() -> object_store::Error {
+pub(crate) fn throttled() -> object_store::Error {
     object_store::Error::Generic { store: "fault", source: "503 SlowDown".into() }
 }
 
-pub fn is_fault(error: &object_store::Error) -> bool {
+pub(crate) fn is_fault(error: &object_store::Error) -> bool {
     matches!(error, object_store::Error::Generic { store: "fault", .. })
 }
 
