@@ -71,6 +71,7 @@ pub use usage::{KeyUse, Usage};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::{KeyName, KeyProvider};
+use crate::provider::Cached;
 use object_store::ObjectStore;
 use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
@@ -100,7 +101,7 @@ impl EncryptedStore {
 pub(crate) struct Settings {
     provider: Option<Arc<dyn KeyProvider>>,
     /// The same with data keys kept.
-    cached: Option<Arc<dyn KeyProvider>>,
+    cached: Option<Arc<Cached<Arc<dyn KeyProvider>>>>,
     managed: Option<Managed>,
     default_sse: Option<Sse>,
     open_with: Option<OpenWith>,
@@ -134,8 +135,10 @@ impl Managed {
 impl Settings {
     /// The provider, with data keys kept for objects that share them.
     fn provider_for(&self, bucket_key: bool) -> Result<&dyn KeyProvider> {
-        let shared = self.cached.as_ref().filter(|_| bucket_key);
-        shared.or(self.provider.as_ref()).map(|provider| &**provider as &dyn KeyProvider).ok_or_else(|| {
+        if let (Some(cached), true) = (&self.cached, bucket_key) {
+            return Ok(&**cached);
+        }
+        self.provider.as_deref().map(|provider| provider as &dyn KeyProvider).ok_or_else(|| {
             Error::new(ErrorKind::InvalidArgument, "the store has no key provider: only a customer's own key opens")
         })
     }

@@ -10,6 +10,8 @@ mod member;
 mod members;
 mod watched;
 
+#[cfg(feature = "object-store")]
+pub(crate) use cached::Kept;
 pub use cached::{CacheLimits, CacheStats, Cached};
 pub use failover::Failover;
 #[cfg(feature = "governed")]

@@ -10,6 +10,8 @@ use crate::envelope::{
     parts::{self, Begun},
 };
 use crate::error::{Error, ErrorKind, Result};
+use crate::key::KeyProvider;
+use crate::provider::Kept;
 use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{MultipartUpload, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult};
@@ -23,6 +25,9 @@ const PART: usize = 8 << 20;
 /// How many of them are on their way at once.
 const AT_ONCE: usize = 3;
 
+/// What is not longer is sealed at once, where its key is in memory: 20 µs or so.
+const AT_ONCE_LEN: usize = 64 << 10;
+
 /// The wrapped keys of a new object, to be stored before it, and those of the object that it replaces.
 pub(super) struct Sidecar {
     pub(super) message_id: [u8; 16],
@@ -32,17 +37,27 @@ pub(super) struct Sidecar {
 impl Settings {
     /// Begins an object. Blocks.
     pub(super) fn begin(&self, bound: &Path, sse: &Sse, len: Option<u64>) -> Result<Begun> {
+        self.begin_with(bound, sse, len, || self.provider_for(sse.shares_data_keys()))
+    }
+
+    fn begin_with<'a>(
+        &'a self,
+        bound: &Path,
+        sse: &'a Sse,
+        len: Option<u64>,
+        provider: impl FnOnce() -> Result<&'a dyn KeyProvider>,
+    ) -> Result<Begun> {
         let context = self.context_of(bound, sse)?;
         let shares = sse.shares_data_keys();
         let named;
         let encryptor = match &sse.key {
             SseKey::Customer(key) => Encryptor::with_customer_key(key),
-            SseKey::Named(name) => Encryptor::new(self.provider_for(shares)?, name),
+            SseKey::Named(name) => Encryptor::new(provider()?, name),
             SseKey::Managed => {
                 let missing =
                     || Error::new(ErrorKind::InvalidArgument, "SSE-S3 needs a managed key, and the store has none");
                 named = self.managed.as_ref().ok_or_else(missing)?.name()?;
-                Encryptor::new(self.provider_for(shares)?, &named)
+                Encryptor::new(provider()?, &named)
             }
         };
         // Only what says that it shares gets a data key that others have, too.
@@ -54,20 +69,46 @@ impl Settings {
     }
 
     /// The whole object. Blocks.
-    fn seal(&self, bound: &Path, sse: &Sse, payload: &PutPayload) -> Result<(PutPayload, Sidecar)> {
-        let len = payload.content_length();
-        let begun = self.begin(bound, sse, Some(len as u64))?;
-        let too_long = || Error::new(ErrorKind::LimitExceeded, "a plaintext of this length does not fit into memory");
-        let sealed = parts::sealed_len(len as u64).and_then(|len| usize::try_from(len).ok()).ok_or_else(too_long)?;
-        let message_id = message_id(&begun.head);
-        let mut sealer = Sealer::new(begun.key, &begun.head, begun.head.len() + sealed);
-        let mut out = Vec::with_capacity(1);
-        for piece in payload.iter() {
-            out.extend(sealer.push(piece)?);
-        }
-        out.extend(sealer.finish()?);
-        Ok((out.into_iter().collect(), Sidecar { message_id, slots: begun.slots }))
+    fn seal(&self, bound: &Path, sse: &Sse, payload: &PutPayload) -> Result<Sealed> {
+        finish(self.begin(bound, sse, Some(payload.content_length() as u64))?, payload)
     }
+
+    /// The same where it is short and its key is in memory already: that takes less than to have another thread do it.
+    /// None in all other cases, also where it fails. Waits for nobody.
+    fn seal_at_once(&self, bound: &Path, sse: &Sse, payload: &PutPayload) -> Option<Sealed> {
+        let len = payload.content_length();
+        let is_managed_and_unknown =
+            || matches!(sse.key, SseKey::Managed) && self.managed.as_ref().is_none_or(|key| key.name.get().is_none());
+        if len > AT_ONCE_LEN || is_managed_and_unknown() {
+            return None;
+        }
+        let kept = match (&sse.key, &self.cached) {
+            (SseKey::Customer(_), _) => None,
+            (_, Some(cached)) if sse.shares_data_keys() => Some(Kept(cached)),
+            _ => return None,
+        };
+        // A customer's key asks no provider.
+        let provider = || kept.as_ref().map(|kept| kept as &dyn KeyProvider).ok_or_else(Error::not_authentic);
+        finish(self.begin_with(bound, sse, Some(len as u64), provider).ok()?, payload).ok()
+    }
+}
+
+/// An object that is sealed, and its wrapped keys.
+type Sealed = (PutPayload, Sidecar);
+
+/// Seals what was begun.
+fn finish(begun: Begun, payload: &PutPayload) -> Result<Sealed> {
+    let len = payload.content_length();
+    let too_long = || Error::new(ErrorKind::LimitExceeded, "a plaintext of this length does not fit into memory");
+    let sealed = parts::sealed_len(len as u64).and_then(|len| usize::try_from(len).ok()).ok_or_else(too_long)?;
+    let message_id = message_id(&begun.head);
+    let mut sealer = Sealer::new(begun.key, &begun.head, begun.head.len() + sealed);
+    let mut out = Vec::with_capacity(1);
+    for piece in payload.iter() {
+        out.extend(sealer.push(piece)?);
+    }
+    out.extend(sealer.finish()?);
+    Ok((out.into_iter().collect(), Sidecar { message_id, slots: begun.slots }))
 }
 
 /// The message id in a header that was just made.
@@ -91,8 +132,13 @@ impl EncryptedStore {
         }
         options.extensions.remove::<OpenWith>();
         options.attributes = Encryption::hide(&options.attributes);
-        let (settings, bound) = (Arc::clone(&self.settings), location.clone());
-        let (bytes, sidecar) = blocking(location, move || settings.seal(&bound, &sse, &payload)).await?;
+        let (bytes, sidecar) = match self.settings.seal_at_once(location, &sse, &payload) {
+            Some(sealed) => sealed,
+            None => {
+                let (settings, bound) = (Arc::clone(&self.settings), location.clone());
+                blocking(location, move || settings.seal(&bound, &sse, &payload)).await?
+            }
+        };
         let old = self.write_sidecar(location, &sidecar).await?;
         let is_unconditional = matches!(options.mode, PutMode::Overwrite);
         match self.inner.put_opts(location, bytes, options).await {

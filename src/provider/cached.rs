@@ -5,6 +5,8 @@
 
 mod admin;
 mod count;
+#[cfg(feature = "object-store")]
+mod kept;
 mod limits;
 mod shelf;
 mod store;
@@ -16,6 +18,8 @@ use crate::key::{
 };
 pub use count::CacheStats;
 use count::Counts;
+#[cfg(feature = "object-store")]
+pub(crate) use kept::Kept;
 pub use limits::CacheLimits;
 use sha2::{Digest, Sha256};
 use shelf::Id;
@@ -231,7 +235,7 @@ impl<P: KeyProvider> KeyProvider for Cached<P> {
             };
             Ok(((data_key, wrapped), shared))
         };
-        let id = id([key.as_str().as_bytes(), &[u8::from(length == DataKeyLength::Bytes32)], &context.to_bytes()]);
+        let id = shared_id(key, context, length);
         self.shared.take_or_make(id, &*self.clock, |shared| shared.take(message_len), make)
     }
 
@@ -257,6 +261,11 @@ impl<P: KeyProvider> KeyProvider for Cached<P> {
         self.sweep();
         self.inner.rewrap_data_key(wrapped, context, to)
     }
+}
+
+/// What a data key for messages is kept by.
+fn shared_id(key: &KeyName, context: &EncryptionContext, length: DataKeyLength) -> Id {
+    id([key.as_str().as_bytes(), &[u8::from(length == DataKeyLength::Bytes32)], &context.to_bytes()])
 }
 
 /// A SHA-256 of these parts, each with its length, so that no two lists of parts run together into one. The number of

@@ -166,6 +166,13 @@ async fn what_is_no_object_of_the_store_is_refused_and_not_listed() {
         refused_as(store.head(&Path::from(path)).await, ErrorKind::NotAnEnvelope);
     }
     assert!(store.get(&Path::from("empty")).await.is_err());
+    // They can be replaced and deleted all the same.
+    let detached = builder(inner, &provider()).default_sse(Sse::kms(key())).detached_slots().build().unwrap();
+    for path in ["short", "impossible", "empty", "zeros"].map(Path::from) {
+        detached.put(&path, "now ours".into()).await.unwrap();
+        assert_eq!(detached.get(&path).await.unwrap().bytes().await.unwrap(), "now ours");
+    }
+    store.delete(&Path::from("ours")).await.unwrap();
 }
 
 #[tokio::test]

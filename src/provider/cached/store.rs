@@ -95,6 +95,27 @@ impl<V> Store<V> {
         }
     }
 
+    /// What `take` takes of the value that is kept; nothing where there is none. Waits for nobody.
+    #[cfg(feature = "object-store")]
+    pub(super) fn take<T>(&self, id: Id, clock: &Clock<'_>, take: impl Fn(&mut V) -> Taken<T>) -> Option<T> {
+        let mut state = self.lock();
+        self.counts.evicted(Reason::Age, state.shelf.sweep(clock()));
+        let (taken, is_used_up) = match take(state.shelf.get_mut(&id)?) {
+            Taken::Some(taken) => (Some(taken), false),
+            Taken::Last(taken) => (Some(taken), true),
+            Taken::Nothing => (None, true),
+        };
+        if is_used_up {
+            state.shelf.remove(&id);
+            self.counts.evicted(Reason::UsedUp, 1);
+        }
+        drop(state);
+        if taken.is_some() {
+            self.counts.hit();
+        }
+        taken
+    }
+
     /// Forgets everything. What is being made at this moment goes to whoever makes it and is not kept; those who
     /// wait for it ask again.
     pub(super) fn clear(&self) {
