@@ -104,6 +104,7 @@ rm -f opened
 outsider read --key other $context sealed-by-outsider opened
 same opened
 rm -f opened
+context='--context tenant=acme'
 
 what='rotation and rewrapping of an outsider'\''s file'
 outsider write --key aes-gcm:1 $context plain sealed-by-outsider
