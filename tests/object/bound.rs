@@ -2,8 +2,9 @@
 
 use crate::fixture::{builder, context, in_memory, key, provider, store, ways};
 use futures_util::TryStreamExt;
+use keyward::envelope::InspectedEntry;
 use keyward::object::{EncryptedStore, Encryption, OpenWith, Sse, keyward_error};
-use keyward::{EncryptionContext, ErrorKind};
+use keyward::{EncryptionContext, ErrorKind, KeyProvider, WrappedKeys};
 use object_store::path::Path;
 use object_store::{GetOptions, ObjectStore, ObjectStoreExt, PutOptions, PutPayload};
 
@@ -70,11 +71,12 @@ async fn a_path_that_is_changed_in_the_header_is_refused_with_bound_and_with_sha
 
 #[tokio::test]
 async fn objects_under_one_shared_data_key_cannot_be_swapped() {
-    let inner = in_memory().store;
-    let store = builder(inner.clone(), &provider()).default_sse(Sse::kms(key()).bucket_key(true)).build().unwrap();
+    let (inner, provider) = (in_memory().store, provider());
+    let store = builder(inner.clone(), &provider).default_sse(Sse::kms(key()).bucket_key(true)).build().unwrap();
     let (a, b) = (Path::from("a"), Path::from("b"));
     for path in [&a, &b] {
         store.put(path, "x".into()).await.unwrap();
+        assert_eq!(store.get(path).await.unwrap().bytes().await.unwrap(), "x");
     }
     let wrapped = |bytes: &[u8]| keyward::envelope::inspect(&mut &bytes[..]).unwrap().entries;
     let inside = |path: Path| {
@@ -83,6 +85,13 @@ async fn objects_under_one_shared_data_key_cannot_be_swapped() {
     };
     let (in_a, in_b) = (inside(a.clone()).await, inside(b.clone()).await);
     assert_eq!(wrapped(&in_a), wrapped(&in_b), "one data key for both");
+    // It is wrapped under the context without the path, which CORE holds.
+    let whole = keyward::envelope::inspect(&mut &in_a[..]).unwrap().context;
+    assert_eq!(whole.get("keyward:body:path"), Some("a"));
+    let [InspectedEntry::Known(entry)] = &wrapped(&in_a)[..] else { panic!("one entry") };
+    let unwrap = |context| provider.unwrap_data_key(&WrappedKeys::from(entry.clone()), context);
+    assert_eq!(unwrap(&whole).unwrap_err().kind(), ErrorKind::NotAuthentic);
+    unwrap(&whole.for_wrapping()).unwrap();
     inner.put(&a, in_b.clone().into()).await.unwrap();
     refused_as(store.get(&a).await, ErrorKind::NotAuthentic);
     // The header of one before the body of the other: the wrapped key fits, the path in CORE does not.

@@ -238,6 +238,17 @@ async fn wrapped_keys_stay_where_it_is_not_known_whether_the_object_is_there() {
 }
 
 #[tokio::test]
+async fn wrapped_keys_stay_where_a_conditional_put_was_done_and_is_refused_when_it_is_tried_again() {
+    let (watched, store) = detached(&provider());
+    let path = Path::from("a");
+    watched.retry_puts();
+    let error = store.put_opts(&path, "one".into(), PutMode::Create.into()).await.unwrap_err();
+    assert!(matches!(error, object_store::Error::AlreadyExists { .. }));
+    watched.heal();
+    assert_eq!(store.get(&path).await.unwrap().bytes().await.unwrap(), "one");
+}
+
+#[tokio::test]
 async fn wrapped_keys_that_are_gone_or_of_another_object_are_refused() {
     let (watched, store) = detached(&provider());
     let (a, b) = (Path::from("a"), Path::from("b"));
