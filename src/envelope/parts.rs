@@ -5,10 +5,11 @@ use super::body::{BodyKey, CHUNK_LEN, PREFIX_LEN, SEALED_CHUNK_LEN, Work};
 use super::core::{Core, FIXED_LEN};
 use super::open::Prefix;
 use super::slots::{self, DetachedSlots, Half};
-use super::{Decryptor, Encryptor, Rewrap};
+use super::{Decryptor, Encryptor, Rewrap, malformed};
 use crate::cipher::TAG_LEN;
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::{EncryptionContext, WrappedKey, WrappingAlgorithm};
+use bytes::Bytes;
 use std::io::Cursor;
 
 /// The beginning of a new envelope, whose chunks are still to be made.
@@ -50,15 +51,16 @@ impl Encryptor<'_> {
 /// The header of an envelope, parsed strictly, and what the body's key is checked against.
 pub(crate) struct Header {
     core: Core,
-    area: Vec<u8>,
+    /// The wrapped keys; none where they are kept apart.
+    half: Option<Half>,
     prefix: Prefix,
-    bytes: Vec<u8>,
+    bytes: Bytes,
 }
 
 impl Header {
     /// Reads the first `header_len + PREFIX_LEN` bytes of an object.
-    pub(crate) fn parse(bytes: &[u8], header_len: u32) -> Result<Self> {
-        let mut source = bytes;
+    pub(crate) fn parse(bytes: &Bytes, header_len: u32) -> Result<Self> {
+        let mut source = &bytes[..];
         let core = Core::read(&mut source)?;
         if core.body_at() != u64::from(header_len) {
             return Err(Error::new(
@@ -67,8 +69,15 @@ impl Header {
             ));
         }
         let area = core.read_slots(&mut source)?;
+        let half = match core.detached {
+            false => Some(slots::current(&area)?.ok_or_else(slots::no_valid_half)?.half),
+            true if area.iter().all(|byte| *byte == 0) => None,
+            true => {
+                return Err(malformed("malformed envelope: its slots are detached, and the area for them is not zero"));
+            }
+        };
         let prefix = Prefix::read(&mut source)?;
-        Ok(Self { core, area, prefix, bytes: bytes.to_vec() })
+        Ok(Self { core, half, prefix, bytes: bytes.clone() })
     }
 
     pub(crate) fn message_id(&self) -> [u8; 16] {
@@ -85,21 +94,20 @@ impl Header {
 
     /// The wrapped keys; those that are malformed or of a newer version are left out.
     pub(crate) fn entries(&self, slots: Option<&DetachedSlots>) -> Result<Vec<WrappedKey>> {
-        let half = match slots {
-            Some(slots) => slots.half().clone(),
-            None => self.attached()?,
-        };
-        Ok(half.entries.iter().filter_map(|entry| WrappedKey::parse(entry).ok()).collect())
+        Ok(self.half(slots)?.entries.iter().filter_map(|entry| WrappedKey::parse(entry).ok()).collect())
     }
 
-    fn attached(&self) -> Result<Half> {
-        Ok(slots::current(&self.area)?.ok_or_else(slots::no_valid_half)?.half)
+    fn half<'a>(&'a self, slots: Option<&'a DetachedSlots>) -> Result<&'a Half> {
+        match (&self.half, slots) {
+            (Some(half), None) => Ok(half),
+            (None, Some(slots)) => Ok(slots.half()),
+            _ => Err(Error::new(ErrorKind::Internal, "wrapped keys from two places, or from none")),
+        }
     }
 
     /// The key of the body, checked against its commitment. What the context must be is the caller's to check, before.
-    pub(crate) fn body_key(&self, decryptor: &Decryptor<'_>) -> Result<BodyKey> {
-        let half = decryptor.half(&self.core, &self.area)?.ok_or_else(slots::no_valid_half)?;
-        decryptor.opener.body_key(decryptor.engine, &self.core, &half, &self.prefix)
+    pub(crate) fn body_key(&self, decryptor: &Decryptor<'_>, slots: Option<&DetachedSlots>) -> Result<BodyKey> {
+        decryptor.opener.body_key(decryptor.engine, &self.core, self.half(slots)?, &self.prefix)
     }
 
     /// New detached slots; none where there is nothing to change.

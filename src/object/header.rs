@@ -76,11 +76,7 @@ impl Settings {
             Some(key) => Decryptor::with_customer_key(key),
             None => Decryptor::new(self.provider_for(encryption.bucket_key)?),
         };
-        let decryptor = match slots {
-            Some(slots) => decryptor.detached_slots(slots.clone()),
-            None => decryptor,
-        };
-        let key = header.body_key(&decryptor)?;
+        let key = header.body_key(&decryptor, slots)?;
         Ok((key, encryption))
     }
 
