@@ -36,7 +36,7 @@ pub(crate) fn limits() -> CacheLimits {
 }
 
 /// A store with everything that a mode may need, and the mode as its default.
-pub(crate) fn builder(inner: Arc<dyn ObjectStore>, provider: &Arc<MemoryProvider>) -> Builder {
+pub fn builder(inner: Arc<dyn ObjectStore>, provider: &Arc<MemoryProvider>) -> Builder {
     EncryptedStore::builder(inner).provider(provider.clone()).managed_key(provider.clone(), "s3").bucket_keys(limits())
 }
 

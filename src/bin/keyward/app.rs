@@ -112,6 +112,11 @@ impl App {
         self.uris.iter().map(|uri| uri.parse()).collect()
     }
 
+    /// Whether any token is named.
+    pub(crate) fn names_a_token(&self) -> bool {
+        !self.uris.is_empty()
+    }
+
     /// The token that is named, where one is.
     pub(crate) fn uri_if_named(&self) -> Result<Option<TokenUri>> {
         if self.uris.is_empty() { Ok(None) } else { self.uri().map(Some) }

@@ -159,6 +159,8 @@ pub(crate) enum Command {
     /// The log of what was asked of keys: verify it, show it, sign it
     #[command(subcommand)]
     Audit(crate::audit::AuditCommand),
+    #[command(subcommand)]
+    Object(crate::object::ObjectCommand),
     Doctor(crate::doctor::Doctor),
     /// Print a completion script for a shell
     Completions(crate::manual::Completions),
@@ -192,7 +194,7 @@ impl ContextArgs {
     }
 }
 
-fn parse_pair(s: &str) -> keyward::Result<(String, String)> {
+pub(crate) fn parse_pair(s: &str) -> keyward::Result<(String, String)> {
     let (key, value) = s.split_once('=').ok_or_else(|| {
         Error::new(ErrorKind::InvalidArgument, "a context pair has no '='")
             .with_hint("write --context KEY=VALUE, as in --context tenant=acme")

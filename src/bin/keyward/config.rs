@@ -1,6 +1,6 @@
 //! The configuration file.
 
-use crate::cache::Cache;
+use crate::object::table::Object;
 use keyward::{Error, ErrorKind, KeyName};
 use serde::Deserialize;
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
@@ -35,6 +35,8 @@ pub(crate) struct Config {
     pub(crate) cache: Option<Cache>,
     /// The audit log.
     pub(crate) audit: Option<Audit>,
+    /// Stores of objects.
+    pub(crate) object: Option<Object>,
 }
 
 /// The table `[audit]`: where the log is and how it is kept.
@@ -86,8 +88,9 @@ impl Config {
             .checked(path)?;
         // A configuration file may be named from anywhere.
         if let Some(beside) = path.parent() {
-            let paths = config.policy.iter_mut().chain(config.audit.as_mut().map(|audit| &mut audit.log));
-            paths.for_each(|named| *named = beside.join(&*named));
+            let directory = config.object.as_mut().and_then(|object| object.directory.as_mut());
+            let log = config.audit.as_mut().map(|audit| &mut audit.log);
+            config.policy.iter_mut().chain(log).chain(directory).for_each(|named| *named = beside.join(&*named));
         }
         Ok(config)
     }
@@ -105,8 +108,8 @@ impl Config {
             "'require_siblings' is for failover = \"siblings\""
         } else if self.max_gcm_wraps.is_some() && self.audit.as_ref().is_some_and(|audit| audit.hosts.is_some()) {
             "'max_gcm_wraps' and 'hosts' both say how often this host may wrap"
-        } else if let Some(Err(error)) = self.cache.map(Cache::limits) {
-            &format!("table 'cache': {error}")
+        } else if let Some(problem) = self.object.as_ref().and_then(Object::problem) {
+            problem
         } else {
             return Ok(self);
         };

@@ -87,19 +87,7 @@ impl FileArgs {
     /// Where the result goes. That it exists already is told before any work is done; when it gets
     /// its name, that is checked again.
     fn output(&self) -> anyhow::Result<Output> {
-        let Some(path) = self.output.as_deref().filter(|path| *path != Path::new("-")) else {
-            return Ok(Output::Stdout);
-        };
-        match path.metadata() {
-            Ok(meta) if meta.is_dir() => {
-                Err(Error::new(ErrorKind::Io, format!("'{}' is a directory", path.display())).into())
-            }
-            Ok(meta) if !meta.is_file() => Ok(Output::Stream(path.into())),
-            Ok(_) if !self.force => {
-                Err(Error::new(ErrorKind::OutputExists, format!("'{}' exists already", path.display())).into())
-            }
-            _ => Ok(Output::File(path.into(), if self.force { Replace::Yes } else { Replace::No })),
-        }
+        Output::of(self.output.as_deref(), self.force)
     }
 
     /// The same for bytes that nobody can read, which do not go to a terminal unless `-o -` says so.
@@ -150,6 +138,20 @@ impl Input {
 }
 
 impl Output {
+    pub(crate) fn of(path: Option<&Path>, force: bool) -> anyhow::Result<Self> {
+        let Some(path) = path.filter(|path| *path != Path::new("-")) else { return Ok(Self::Stdout) };
+        match path.metadata() {
+            Ok(meta) if meta.is_dir() => {
+                Err(Error::new(ErrorKind::Io, format!("'{}' is a directory", path.display())).into())
+            }
+            Ok(meta) if !meta.is_file() => Ok(Self::Stream(path.into())),
+            Ok(_) if !force => {
+                Err(Error::new(ErrorKind::OutputExists, format!("'{}' exists already", path.display())).into())
+            }
+            _ => Ok(Self::File(path.into(), if force { Replace::Yes } else { Replace::No })),
+        }
+    }
+
     pub(crate) fn open(&self) -> keyward::Result<Sink> {
         match self {
             // Past the buffer of `io::stdout`, which nobody wipes.

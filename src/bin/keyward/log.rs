@@ -2,15 +2,25 @@
 
 use std::fmt;
 use tracing::{Event, Level, Subscriber};
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
 use tracing_subscriber::fmt::{FmtContext, FormattedFields};
+use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 
 /// Starts logging, for the rest of the process.
 pub(crate) fn start(level: LevelFilter) {
-    let subscriber =
-        tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).event_format(Line).finish();
+    // What clients of HTTP and TLS trace are whole requests, with what logs in to a store in them.
+    let filter = Targets::new()
+        .with_default(level.min(LevelFilter::WARN))
+        .with_target("object_store", level.min(LevelFilter::DEBUG))
+        .with_target("keyward", level);
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(std::io::stderr)
+        .event_format(Line)
+        .finish()
+        .with(filter);
     // It fails only where a subscriber is set already, and then messages have a place to go.
     let _ = tracing::subscriber::set_global_default(subscriber);
 }

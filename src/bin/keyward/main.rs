@@ -21,6 +21,7 @@ mod key;
 mod log;
 mod manual;
 mod many;
+mod object;
 mod output;
 mod pin;
 mod policy;
@@ -64,6 +65,7 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::DataKey(command) => command.run(&app)?,
         Command::Policy(command) => return command.run(&app),
         Command::Audit(command) => return command.run(&app),
+        Command::Object(command) => return command.run(&app),
         Command::Doctor(args) => return args.run(&app),
         Command::Completions(args) => args.run()?,
         Command::Man(args) => args.run()?,

@@ -15,7 +15,7 @@ pub(crate) use self::needs::Needs;
 pub(crate) use self::outputs::{Job, Naming, has_suffix};
 pub(crate) use self::run::{Did, Lines, Run, lasting};
 pub(crate) use self::summary::{Skip, files, grouped};
-pub(crate) use self::walk::{Found, find};
+pub(crate) use self::walk::{Found, Item, find};
 
 use crate::app::App;
 use clap::Args;

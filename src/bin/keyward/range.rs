@@ -2,6 +2,7 @@
 
 use crate::files::{Input, Output, cannot};
 use keyward::{Decryptor, EncryptionContext, Error, ErrorKind};
+use object_store::GetRange;
 use std::fs::File;
 use std::str::FromStr;
 
@@ -31,6 +32,16 @@ impl FromStr for Range {
             return Err(invalid("ends before it begins"));
         }
         Ok(Self { first, last })
+    }
+}
+
+impl Range {
+    /// The same for an object, whose store checks it against the length.
+    pub(crate) fn of_an_object(self) -> GetRange {
+        match self.last {
+            Some(last) => GetRange::Bounded(self.first..last.saturating_add(1)),
+            None => GetRange::Offset(self.first),
+        }
     }
 }
 

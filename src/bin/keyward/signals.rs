@@ -15,6 +15,7 @@ pub(crate) fn clean_up_on_termination() {
         for signal in &mut signals {
             interrupt::is_ending();
             keyward::durable::remove_temporaries();
+            crate::object::upload::give_all_up();
             interrupt::tell();
             // By the signal itself, so that a shell sees it and restores its terminal.
             let _ = emulate_default_handler(signal);

@@ -61,6 +61,10 @@ impl Skipped {
         *self.0.entry(why).or_default() += 1;
     }
 
+    pub(crate) fn all(&self) -> u64 {
+        self.0.values().sum()
+    }
+
     pub(crate) fn of(&self, why: Skip) -> u64 {
         self.0.get(&why).copied().unwrap_or_default()
     }

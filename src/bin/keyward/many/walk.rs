@@ -27,7 +27,7 @@ pub(crate) struct Found {
 pub(crate) struct Item {
     pub(crate) path: PathBuf,
     /// Where it would be below another directory.
-    pub(super) below: PathBuf,
+    pub(crate) below: PathBuf,
     pub(crate) len: u64,
     /// Whether it was named itself, and not a directory that it is in.
     pub(crate) named: bool,

@@ -1,0 +1,169 @@
+//! `keyward object get`.
+
+use super::each::{below, each};
+use super::fail;
+use super::meter::Meter;
+use super::sse::ReadArgs;
+use super::store::{Stores, Use};
+use super::url::Target;
+use crate::app::App;
+use crate::files::{Output, cannot};
+use crate::range::Range;
+use clap::Args;
+use futures_util::stream::{self, TryStreamExt};
+use keyward::durable::sync_entry;
+use keyward::object::{EncryptedStore, OpenWith};
+use keyward::{Error, ErrorKind};
+use object_store::{Extensions, GetOptions, GetResult, ObjectStore};
+use std::io::Write;
+use std::path::{Component, Path, PathBuf};
+
+/// Decrypt an object of a store into a file
+///
+/// A file gets its name only after its last byte was verified and is on the disk. To a pipe, what is authentic is
+/// passed on at once: act on a stream only after exit status 0, which says that it was not cut short.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  keyward object get s3://bucket/reports/report.pdf report.pdf
+  keyward object get s3://bucket/records.tar - | tar t
+  keyward object get s3://bucket/disk.img head.img --range 0-1023      # the first 1024 bytes
+  keyward object get -r s3://bucket/records/ restored                  # to restored/…
+  keyward object get gs://bucket/key.pem key.pem --sse-c AES256 --sse-c-key my.key    # needs no token")]
+pub(crate) struct Get {
+    /// The object
+    url: Target,
+    /// The file to write, or the directory to write into; standard output where it is -
+    #[arg(value_name = "OUT")]
+    output: PathBuf,
+    /// Take all objects below the URL, into a directory that is made where it is missing
+    #[arg(long, short)]
+    recursive: bool,
+    /// Only these bytes of the content, counted from 0, both included; LAST may be left out
+    #[arg(long, value_name = "FIRST-LAST", conflicts_with = "recursive")]
+    range: Option<Range>,
+    /// Replace outputs that exist
+    #[arg(long, short)]
+    force: bool,
+    #[command(flatten)]
+    open: ReadArgs,
+}
+
+impl Get {
+    pub(crate) async fn run(&self, app: &App) -> anyhow::Result<u8> {
+        let open = self.open.open_with()?;
+        let place = Stores::without_keys(app).place(&self.url)?;
+        if self.recursive {
+            if self.output == Path::new("-") {
+                return Err(
+                    Error::new(ErrorKind::InvalidArgument, "several objects cannot go to standard output").into()
+                );
+            }
+            let stores = self.stores(app)?;
+            let store = stores.open(&place, Use::Read).await?;
+            return self.tree(app, &store, &place, &open).await;
+        }
+        let name = place.object()?.filename().unwrap_or_default().to_owned();
+        // What would not have a place is not asked for.
+        let output = if self.output.is_dir() { self.output.join(plain_name(&name)?) } else { self.output.clone() };
+        let output = Output::of(Some(&output), self.force)?;
+        let stores = self.stores(app)?;
+        let store = stores.open(&place, Use::Read).await?;
+        let answer = self.ask(&store, &place, &open).await?;
+        let meter = Meter::new(app, Some(answer.range.end - answer.range.start));
+        pour(answer, &output, &place, &meter).await?;
+        if let Output::File(path, _) = &output {
+            meter.line(&format!("get: {place} to {}", path.display()))?;
+        }
+        Ok(0)
+    }
+
+    fn stores<'a>(&self, app: &'a App) -> anyhow::Result<Stores<'a>> {
+        if self.open.needs_no_token() { Ok(Stores::without_keys(app)) } else { Stores::new(app) }
+    }
+
+    async fn ask(&self, store: &EncryptedStore, from: &Target, open: &OpenWith) -> anyhow::Result<GetResult> {
+        let range = self.range.map(Range::of_an_object);
+        let mut extensions = Extensions::new();
+        extensions.insert(open.clone());
+        let options = GetOptions { range, extensions, ..GetOptions::default() };
+        store.get_opts(from.path(), options).await.map_err(|error| fail::of(error, &from.to_string()))
+    }
+
+    async fn tree(&self, app: &App, store: &EncryptedStore, place: &Target, open: &OpenWith) -> anyhow::Result<u8> {
+        let found = below(store, place).await?;
+        let meter = Meter::new(app, Some(found.iter().map(|meta| meta.size).sum()));
+        make_directory(&self.output)?;
+        let items = stream::iter(found.into_iter().map(Ok));
+        each(app, &meter, items, 0, |meta| {
+            let meter = &meter;
+            async move {
+                let from = place.at(meta.location);
+                let key = place.key_below(from.path()).unwrap_or_default();
+                let key = if key.is_empty() { from.path().filename().unwrap_or_default().to_owned() } else { key };
+                let mut path = self.output.clone();
+                for part in key.split('/') {
+                    path.push(plain_name(part)?);
+                }
+                let output = Output::of(Some(&path), self.force)?;
+                let answer = self.ask(store, &from, open).await?;
+                if let Some(directory) = path.parent() {
+                    make_directory(directory)?;
+                }
+                pour(answer, &output, &from, meter).await?;
+                Ok(format!("get: {from} to {}", path.display()))
+            }
+        })
+        .await
+    }
+}
+
+/// A part of a key as the name of a file: one that leads out of the directory is not followed.
+fn plain_name(part: &str) -> keyward::Result<&str> {
+    let mut components = Path::new(part).components();
+    match (components.next(), components.next()) {
+        (Some(Component::Normal(name)), None) if name == part && !part.contains('\0') => Ok(part),
+        _ => Err(Error::new(
+            ErrorKind::Io,
+            format!("an object whose key has the part '{}' cannot be a file", part.escape_debug()),
+        )),
+    }
+}
+
+/// Makes a directory, and those above it, to stay.
+fn make_directory(path: &Path) -> keyward::Result<()> {
+    if path.as_os_str().is_empty() || path.is_dir() {
+        return Ok(());
+    }
+    if let Some(above) = path.parent() {
+        make_directory(above)?;
+    }
+    match std::fs::create_dir(path) {
+        Ok(()) => sync_entry(path),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        Err(error) => Err(cannot("make the directory", path, error)),
+    }
+}
+
+/// Writes what a store gives.
+async fn pour(answer: GetResult, output: &Output, from: &Target, meter: &Meter) -> anyhow::Result<()> {
+    let mut sink = output.open()?;
+    let mut stream = answer.into_stream();
+    while let Some(piece) = stream.try_next().await.map_err(|error| fail::of(error, &from.to_string()))? {
+        sink.write_all(&piece)?;
+        meter.add(piece.len() as u64);
+    }
+    Ok(sink.finish()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_key_leads_out_of_the_directory() {
+        assert_eq!(plain_name("a b").unwrap(), "a b");
+        for bad in ["", ".", "..", "a/b", "/", "a\0b"] {
+            assert!(plain_name(bad).is_err(), "{bad:?}");
+        }
+    }
+}
