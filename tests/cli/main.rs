@@ -4,13 +4,18 @@
 mod audit;
 mod bench;
 mod doctor;
+#[path = "../common/faulty_proxy.rs"]
+mod faulty_proxy;
 mod governed;
 mod interrupted;
 mod keys;
 mod life;
 mod many;
+mod object;
 mod policy;
 mod refusals;
 mod round_trips;
+#[path = "../common/s3_server.rs"]
+mod s3_server;
 mod several;
 mod tokens;

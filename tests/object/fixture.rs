@@ -77,5 +77,11 @@ pub(crate) fn local() -> Inner {
     Inner { name: "local", store: Arc::new(store), updates: false, _directory: Some(directory) }
 }
 
+/// One that somebody else keeps alive.
+#[cfg(feature = "cli")]
+pub fn elsewhere(name: &'static str, store: Arc<dyn ObjectStore>) -> Inner {
+    Inner { name, store, updates: true, _directory: None }
+}
+
 /// Every store inside that the suite passes in. Another is plugged in here.
 pub(crate) const INNERS: [fn() -> Inner; 2] = [in_memory, local];

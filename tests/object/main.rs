@@ -9,6 +9,12 @@ mod faults;
 mod fixture;
 mod policy;
 mod ranges;
+// The clients of object_store come with the command line.
+#[cfg(feature = "cli")]
+mod s3;
+#[cfg(feature = "cli")]
+#[path = "../common/s3_server.rs"]
+mod s3_server;
 mod spy;
 mod suite;
 mod watched;

@@ -37,7 +37,12 @@ async fn clear(store: &EncryptedStore) {
 }
 
 async fn in_every_mode(vary: impl Fn(Builder) -> Builder) {
-    for make in INNERS {
+    around(&INNERS, vary).await;
+}
+
+/// Around these stores inside.
+pub async fn around(inners: &[fn() -> Inner], vary: impl Fn(Builder) -> Builder) {
+    for make in inners {
         for (way, sse) in ways() {
             let Inner { name, store: inner, updates, .. } = &make();
             println!("{way}, {name}");

@@ -12,6 +12,9 @@ pub(crate) fn of(error: Failed, at: &str) -> anyhow::Error {
                 (ErrorKind::NotAuthentic, None) => own.with_hint(
                     "wrong key, changed, or not what was written under this name: an object that another program copied or moved does not open",
                 ),
+                (ErrorKind::InvalidArgument, _) if own.to_string().contains("a customer's own key") => {
+                    own.with_hint("name the file that holds it: --sse-c AES256 --sse-c-key FILE")
+                }
                 _ => own,
             };
             return anyhow::Error::from(own).context(format!("'{at}'"));
@@ -21,7 +24,7 @@ pub(crate) fn of(error: Failed, at: &str) -> anyhow::Error {
     let text = plain(&error);
     let told = |message: String| Error::new(ErrorKind::Io, message);
     let failed = match &error {
-        Failed::NotFound { .. } if text.contains("NoSuchBucket") => told(format!("there is no bucket of '{at}'")),
+        _ if text.contains("NoSuchBucket") => told(format!("there is no bucket of '{at}'")),
         Failed::NotFound { .. } => told(format!("there is no object '{at}'")),
         Failed::PermissionDenied { .. } | Failed::Unauthenticated { .. } => {
             told(format!("the store does not let this user at '{at}': {text}"))

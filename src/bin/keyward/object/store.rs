@@ -75,6 +75,8 @@ impl<'a> Stores<'a> {
             .into());
         }
         let mut builder = EncryptedStore::builder(inner)
+            // What `head` says of it is in its own words, and a copy does not carry it.
+            .encryption_attributes(false)
             .header_len(table.header_len.unwrap_or(HEADER_LEN))
             .require(table.require.iter().copied())
             .require_keys(table.require_keys.iter().cloned())
