@@ -161,9 +161,9 @@ fn trees_go_in_and_come_out_as_they_were() {
     assert_eq!(
         lines,
         [
-            format!("put: tree/./a to {url}/backup/a"),
-            format!("put: tree/./deep/b c to {url}/backup/deep/b%20c"),
-            format!("put: tree/./deep/er/d%41? to {url}/backup/deep/er/d%2541%3F"),
+            format!("put: tree/a to {url}/backup/a"),
+            format!("put: tree/deep/b c to {url}/backup/deep/b%20c"),
+            format!("put: tree/deep/er/d%41? to {url}/backup/deep/er/d%2541%3F"),
         ]
     );
     assert_eq!(done.stderr, "keyward: note: 3 done\nkeyward: note: not followed or no regular file: 1 file\n");

@@ -36,7 +36,7 @@ pub(crate) fn limits() -> CacheLimits {
 }
 
 /// A store with everything that a mode may need, and the mode as its default.
-pub fn builder(inner: Arc<dyn ObjectStore>, provider: &Arc<MemoryProvider>) -> Builder {
+pub(crate) fn builder(inner: Arc<dyn ObjectStore>, provider: &Arc<MemoryProvider>) -> Builder {
     EncryptedStore::builder(inner).provider(provider.clone()).managed_key(provider.clone(), "s3").bucket_keys(limits())
 }
 
@@ -79,7 +79,7 @@ pub(crate) fn local() -> Inner {
 
 /// One that somebody else keeps alive.
 #[cfg(feature = "cli")]
-pub fn elsewhere(name: &'static str, store: Arc<dyn ObjectStore>) -> Inner {
+pub(crate) fn elsewhere(name: &'static str, store: Arc<dyn ObjectStore>) -> Inner {
     Inner { name, store, updates: true, _directory: None }
 }
 

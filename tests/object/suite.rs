@@ -41,7 +41,7 @@ async fn in_every_mode(vary: impl Fn(Builder) -> Builder) {
 }
 
 /// Around these stores inside.
-pub async fn around(inners: &[fn() -> Inner], vary: impl Fn(Builder) -> Builder) {
+pub(crate) async fn around(inners: &[fn() -> Inner], vary: impl Fn(Builder) -> Builder) {
     for make in inners {
         for (way, sse) in ways() {
             let Inner { name, store: inner, updates, .. } = &make();

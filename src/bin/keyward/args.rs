@@ -85,6 +85,7 @@ Configuration file (TOML), every line of it optional:
   The audit log, at the end of the file:
   [audit]
   log = \"/var/log/keyward/audit.log\"
+  The table [object] is for stores of objects; `keyward object --help` says what is in it.
 
 Exit status:
   0  done

@@ -132,7 +132,7 @@ fn what_is_not_there_is_1() {
     objects.run("object put a S3/a --sse aws:kms --sse-kms-key-id nobody").is(
         1,
         &[
-            &format!("keyward: error: '{url}/a': there is no key 'nobody'"),
+            &format!("keyward: error: '{url}/a': key 'nobody' is not among the keys that may be used here"),
             "keyward: hint: `keyward key list` shows the keys of the token",
         ],
     );

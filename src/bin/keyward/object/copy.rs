@@ -13,14 +13,15 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 use keyward::key::CustomerKey;
 use keyward::object::{EncryptedStore, Encryption, Mode, OpenWith, Sse};
 use keyward::{Error, ErrorKind, KeyProvider, KeyRef};
-use object_store::{CopyOptions, Extensions, GetOptions, ObjectStore};
+use object_store::{Attributes, CopyOptions, Extensions, GetOptions, ObjectStore, ObjectStoreScheme};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Copy objects, in a store or from one to another
 ///
 /// An object is bound to its name, so a copy is encrypted anew; its content goes through this program. It is encrypted
-/// as its source is, unless --sse or --sse-c say otherwise. What is at TO is replaced.
+/// as its source is, unless --sse or --sse-c say otherwise. What is at TO is replaced. Attributes go along, but not into
+/// directories.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   keyward object cp s3://bucket/a.pdf s3://archive/2026/
@@ -133,7 +134,12 @@ impl How {
                 Some(sse) => sse.clone(),
                 None => self.as_it_is(stores, answer.extensions.get())?,
             };
-            let (len, attributes) = (answer.meta.size, answer.attributes.clone());
+            let len = answer.meta.size;
+            // A directory has no place for them, and refuses what it would lose.
+            let attributes = match to.scheme() {
+                ObjectStoreScheme::Local => Attributes::new(),
+                _ => answer.attributes.clone(),
+            };
             let content = answer.into_stream().map_err(failed).boxed();
             upload(&self.target, to, &sse, attributes, content, Some(len), meter).await?;
         }

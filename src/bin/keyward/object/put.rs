@@ -91,7 +91,11 @@ impl Put {
             meter.aside(|| say("error", &report::message(&error.into())));
         }
         let items = stream::iter(found.into_iter().map(Ok));
-        let status = each(app, &meter, items, unreadable, |item| one(&store, place, sse, item, &meter)).await?;
+        let status = each(app, &meter, items, unreadable, |item| {
+            let from = self.file.join(&item.below);
+            one(&store, place, sse, item, from, &meter)
+        })
+        .await?;
         let left_out = skipped.all();
         if left_out > 0 {
             app.note(&format!("not followed or no regular file: {}", files(left_out)));
@@ -100,11 +104,18 @@ impl Put {
     }
 }
 
-async fn one(store: &EncryptedStore, place: &Target, sse: &Sse, item: Item, meter: &Meter) -> anyhow::Result<String> {
+async fn one(
+    store: &EncryptedStore,
+    place: &Target,
+    sse: &Sse,
+    item: Item,
+    from: PathBuf,
+    meter: &Meter,
+) -> anyhow::Result<String> {
     let to = place.join(item.below.to_str().ok_or_else(|| not_utf8(&item.path))?)?;
     let reader = Input::File(item.path.clone()).reader()?;
     upload(store, &to, sse, Attributes::new(), content(reader), Some(item.len), meter).await?;
-    Ok(format!("put: {} to {to}", item.path.display()))
+    Ok(format!("put: {} to {to}", from.display()))
 }
 
 fn not_utf8(path: &Path) -> Error {

@@ -53,7 +53,11 @@ impl<'a> Stores<'a> {
     /// Where a target is in its store.
     pub(crate) fn place(&self, target: &Target) -> anyhow::Result<Target> {
         match (&self.table().directory, target.scheme()) {
-            (Some(directory), ObjectStoreScheme::Local) => Ok(target.clone().in_directory(directory)?),
+            (Some(directory), ObjectStoreScheme::Local) => {
+                let directory = std::path::absolute(directory)
+                    .map_err(|error| crate::files::cannot("find the directory", directory, error))?;
+                Ok(target.clone().in_directory(&directory)?)
+            }
             _ => Ok(target.clone()),
         }
     }
