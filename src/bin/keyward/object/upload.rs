@@ -5,13 +5,14 @@ use super::meter::Meter;
 use super::url::Target;
 use bytes::Bytes;
 use futures_util::future::{Either, select};
-use futures_util::stream::{BoxStream, StreamExt};
+use futures_util::stream::{self, BoxStream, StreamExt};
 use keyward::object::{EncryptedStore, Sse};
-use object_store::{Attributes, Extensions, ObjectStore, PutMultipartOptions, PutOptions, PutPayload, WriteMultipart};
+use object_store::{Attributes, Extensions, MultipartUpload, ObjectStore, PutMultipartOptions, PutOptions, PutPayload};
 use std::pin::pin;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 /// What is not longer is put in one piece.
 const PART: u64 = 8 << 20;
@@ -59,50 +60,97 @@ pub(crate) async fn upload(
         return Ok(());
     }
 
-    // Before the upload begins: one that a signal comes between would be seen by nobody.
-    let under_way = ENDING.subscribe();
+    // Before the upload begins: one that a signal comes between would be given up by nobody.
+    let mut ending = ENDING.subscribe();
     let options = PutMultipartOptions { attributes, extensions, ..PutMultipartOptions::default() };
     let upload = store.put_multipart_opts(to.path(), options).await.map_err(failed)?;
-    let part = usize::try_from(part).unwrap_or(usize::MAX);
-    let mut writer = WriteMultipart::new_with_chunk_size(upload, part);
-    let poured = {
-        let pour = async {
-            let mut pieces = futures_util::stream::iter(first.into_iter().map(Ok)).chain(content);
-            while let Some(piece) = pieces.next().await {
-                let piece = piece?;
-                writer.wait_for_capacity(AT_ONCE).await.map_err(failed)?;
-                meter.add(piece.len() as u64);
-                writer.put(piece);
-            }
-            anyhow::Ok(())
-        };
-        let mut ending = under_way.clone();
-        match select(pin!(pour), pin!(ending.wait_for(|ending| *ending))).await {
-            Either::Left((poured, _)) => Some(poured),
-            Either::Right(_) => None,
-        }
+    let mut parts = Parts { upload, sending: JoinSet::new(), gathered: Vec::new(), len: 0, part, meter };
+    let pieces = stream::iter(first.into_iter().map(Ok)).chain(content);
+    let sent = match select(pin!(parts.send(pieces.boxed())), pin!(ending.wait_for(|ending| *ending))).await {
+        Either::Left((sent, _)) => Some(sent),
+        Either::Right(_) => None,
     };
-    match poured {
-        Some(Ok(())) => writer.finish().await.map(drop).map_err(failed),
-        Some(Err(error)) => {
-            give_up(writer, to).await;
-            Err(error)
-        }
-        None => {
-            give_up(writer, to).await;
-            drop(under_way);
-            // The program ends by the signal that came.
-            std::future::pending().await
-        }
+    let sent = match sent {
+        Some(Ok(())) => match parts.upload.complete().await {
+            Ok(_) => return Ok(()),
+            Err(error) => Some(Err(Failure::OfTheStore(error))),
+        },
+        other => other,
+    };
+    parts.give_up(to).await;
+    drop(ending);
+    match sent {
+        Some(Err(Failure::OfTheStore(error))) => Err(failed(error)),
+        Some(Err(Failure::OfTheContent(error))) => Err(error),
+        // The program ends by the signal that came.
+        Some(Ok(())) | None => std::future::pending().await,
     }
 }
 
-/// What was uploaded of it is nobody's, and costs.
-async fn give_up(writer: WriteMultipart, to: &Target) {
-    if let Err(error) = writer.abort().await {
-        tracing::warn!(
-            "parts of '{to}' stay in the store until its rule for uploads that were not completed removes them: {error}"
-        );
+/// An upload in parts.
+struct Parts<'a> {
+    upload: Box<dyn MultipartUpload>,
+    sending: JoinSet<object_store::Result<()>>,
+    gathered: Vec<Bytes>,
+    len: u64,
+    /// How long a part is, at least.
+    part: u64,
+    meter: &'a Meter,
+}
+
+enum Failure {
+    OfTheStore(object_store::Error),
+    OfTheContent(anyhow::Error),
+}
+
+impl From<object_store::Error> for Failure {
+    fn from(error: object_store::Error) -> Self {
+        Self::OfTheStore(error)
+    }
+}
+
+impl Parts<'_> {
+    /// Sends all of it, and waits until it is there.
+    async fn send(&mut self, mut pieces: Content<'_>) -> Result<(), Failure> {
+        while let Some(piece) = pieces.next().await {
+            let piece = piece.map_err(Failure::OfTheContent)?;
+            self.len += piece.len() as u64;
+            self.meter.add(piece.len() as u64);
+            self.gathered.push(piece);
+            if self.len >= self.part {
+                self.wait_for_fewer_than(AT_ONCE).await?;
+                self.put_part();
+            }
+        }
+        if self.len > 0 {
+            self.put_part();
+        }
+        self.wait_for_fewer_than(1).await
+    }
+
+    fn put_part(&mut self) {
+        self.len = 0;
+        let payload = std::mem::take(&mut self.gathered).into_iter().collect::<PutPayload>();
+        self.sending.spawn(self.upload.put_part(payload));
+    }
+
+    async fn wait_for_fewer_than(&mut self, most: usize) -> Result<(), Failure> {
+        while self.sending.len() >= most
+            && let Some(sent) = self.sending.join_next().await
+        {
+            sent.map_err(object_store::Error::from)??;
+        }
+        Ok(())
+    }
+
+    /// What was sent of it is nobody's, and costs.
+    async fn give_up(mut self, to: &Target) {
+        self.sending.shutdown().await;
+        if let Err(error) = self.upload.abort().await {
+            tracing::warn!(
+                "parts of '{to}' stay in the store until its rule for uploads that were not completed removes them: {error}"
+            );
+        }
     }
 }
 
