@@ -13,16 +13,15 @@ use std::time::Duration;
 const SERVE: &str = "
 import os, sys, threading
 threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()
-from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
-from werkzeug.serving import WSGIRequestHandler, run_simple
-WSGIRequestHandler.protocol_version = 'HTTP/1.1'
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+from werkzeug.serving import run_simple
 moto = DomainDispatcherApplication(create_backend_app)
 # moto looks at the condition of a request and then does it: two requests at once would both find theirs fulfilled.
 lock = threading.Lock()
 def one_at_a_time(environ, start_response):
     with lock:
         return list(moto(environ, start_response))
-run_simple('127.0.0.1', 0, one_at_a_time, threaded=True)
+run_simple('127.0.0.1', 0, one_at_a_time, threaded=True, request_handler=MotoRequestHandler)
 ";
 
 /// A server, for as long as it is in scope.

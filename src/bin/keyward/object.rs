@@ -49,20 +49,19 @@ const AFTER: &str = "Examples:
   keyward object ls -r s3://bucket/reports/
 
 Configuration file, in the table [object], every line of it optional:
-  sse = \"aws:kms\"                 # how objects are encrypted where the command line says nothing, or \"AES256\"
+  sse = \"aws:kms\"              # where the command line says nothing; or \"AES256\"
   sse_kms_key_id = \"payments\"
-  bucket_key_enabled = true       # one data key for many objects
-  require = [\"aws:kms\"]           # the only modes that are written: also \"AES256\" and \"customer\"
-  require_keys = [\"payments\"]     # the only master keys that are named for them
-  managed_key = \"s3\"              # AES256 is under the master key keyward/s3, which is made on first use
-  bucket_key_seconds = 300        # how long a data key serves several objects, at most,
-  bucket_key_objects = 32768      # and how many
-These have to stay as they were when the store's first object was written; a store that was written with others is
-refused:
-  header_len = 4096               # bytes before each object, 512 to 65536
-  detached_slots = true           # wrapped keys in objects of their own, for `rewrap`
-  name = \"archive\"                # bound to each object, so that one of another store is refused
-  directory = \"/srv/objects\"      # what a store of file: URLs is; without it, these three cannot be set for them";
+  bucket_key_enabled = true      # one data key for many objects
+  require = [\"aws:kms\"]        # the only modes that are written; also \"AES256\", \"customer\"
+  require_keys = [\"payments\"]  # the only master keys that are named for them
+  managed_key = \"s3\"           # AES256 is under keyward/s3, which is made on first use
+  bucket_key_seconds = 300       # how long a data key serves several objects, at most,
+  bucket_key_objects = 32768     # and how many
+A store that was written with others of these is refused:
+  header_len = 4096              # bytes before each object, 512 to 65536
+  detached_slots = true          # wrapped keys in objects of their own, for rewrap
+  name = \"archive\"             # bound to each object: those of other stores do not open
+  directory = \"/srv/objects\"   # where a store of file: URLs begins; needed for these three";
 
 impl ObjectCommand {
     /// Runs one command, and gives its exit status.

@@ -21,14 +21,15 @@ use std::path::{Component, Path, PathBuf};
 /// Decrypt an object of a store into a file
 ///
 /// A file gets its name only after its last byte was verified and is on the disk. To a pipe, what is authentic is
-/// passed on at once: act on a stream only after exit status 0, which says that it was not cut short.
+/// passed on at once: act on a stream only after exit status 0, which says that it was not cut short. With --sse-c no
+/// token is needed.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   keyward object get s3://bucket/reports/report.pdf report.pdf
   keyward object get s3://bucket/records.tar - | tar t
   keyward object get s3://bucket/disk.img head.img --range 0-1023      # the first 1024 bytes
   keyward object get -r s3://bucket/records/ restored                  # to restored/…
-  keyward object get gs://bucket/key.pem key.pem --sse-c AES256 --sse-c-key my.key    # needs no token")]
+  keyward object get gs://bucket/key.pem key.pem --sse-c AES256 --sse-c-key my.key")]
 pub(crate) struct Get {
     /// The object
     url: Target,

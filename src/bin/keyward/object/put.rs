@@ -23,13 +23,13 @@ use std::path::{Path, PathBuf};
 /// Encrypt a file into a store
 ///
 /// An object appears under its name once it is whole, in place of one that was there. Where FILE is -, standard input
-/// is read. A URL that ends in / is a place for the file's own name.
+/// is read. A URL that ends in / is a place for the file's own name. With --sse-c no token is needed.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  keyward object put report.pdf s3://bucket/reports/ --sse aws:kms --sse-kms-key-id payments -c tenant=acme
+  keyward object put report.pdf s3://bucket/reports/ --sse aws:kms --sse-kms-key-id payments
   tar c records | keyward object put - s3://bucket/records.tar
   keyward object put -r records s3://bucket/records/            # all that is in the directory
-  keyward object put key.pem gs://bucket/key.pem --sse-c AES256 --sse-c-key my.key    # needs no token")]
+  keyward object put key.pem gs://bucket/key.pem --sse-c AES256 --sse-c-key my.key")]
 pub(crate) struct Put {
     /// The file to read; standard input where it is -; with -r a directory
     file: PathBuf,
@@ -130,13 +130,16 @@ const PIECE: u64 = 1 << 20;
 
 /// What is read from a file or a pipe, off the threads that talk to the store.
 fn content(reader: Source) -> Content<'static> {
-    stream::try_unfold(reader, |mut reader| async move {
+    stream::try_unfold(Some(reader), |reader| async move {
+        let Some(mut reader) = reader else { return Ok(None) };
         let read = tokio::task::spawn_blocking(move || {
             let mut piece = Vec::new();
             (&mut reader).take(PIECE).read_to_end(&mut piece)?;
             std::io::Result::Ok((piece, reader))
         });
         let (piece, reader) = read.await??;
+        // A terminal would be read on after its end.
+        let reader = (piece.len() as u64 == PIECE).then_some(reader);
         Ok((!piece.is_empty()).then(|| (Bytes::from(piece), reader)))
     })
     .boxed()

@@ -32,7 +32,7 @@ pub(crate) enum CustomerAlgorithm {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Encryption")]
 pub(crate) struct WriteArgs {
-    /// How the object is encrypted; AES256 where neither this nor the configuration says
+    /// How the object is encrypted. Where neither this nor the configuration says, AES256; a copy, as its source is
     #[arg(long, value_name = "MODE", conflicts_with_all = ["sse_c", "sse_c_key"])]
     pub(crate) sse: Option<SseMode>,
     /// The name of a master key on the token, for --sse aws:kms
