@@ -84,11 +84,10 @@ impl Shared {
                 }
             }
             let header = |name: &str| {
-                let found = head.lines().find_map(|line| {
+                head.lines().find_map(|line| {
                     let (key, value) = line.split_once(':')?;
                     key.eq_ignore_ascii_case(name).then(|| value.trim().to_owned())
-                });
-                found
+                })
             };
             let len: u64 = header("content-length").map_or(0, |len| len.parse().unwrap());
             let mut body = Vec::new();

@@ -268,4 +268,13 @@ fn no_credentials_and_no_tls_are_told_with_what_to_set() {
     );
     assert!(stderr.contains("keyward: hint: set AWS_ALLOW_HTTP=true where that is meant;"), "{stderr}");
     assert_eq!(output.status.code(), Some(1));
+    let mut command = objects.command("object ls S3");
+    let output = command.env_remove("AWS_ACCESS_KEY_ID").output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        stderr.starts_with(&format!("keyward: error: nothing says how to log in to the store of '{url}/': ")),
+        "{stderr}"
+    );
+    assert!(stderr.contains("keyward: hint: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY,"), "{stderr}");
+    assert_eq!(output.status.code(), Some(1));
 }

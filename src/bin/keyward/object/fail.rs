@@ -34,7 +34,7 @@ pub(crate) fn of(error: Failed, at: &str) -> anyhow::Error {
             told(format!("'{at}' was changed by another at the same moment: {text}"))
         }
         Failed::NotSupported { .. } | Failed::NotImplemented { .. } => told(format!("'{at}': {text}")),
-        _ if text.contains("169.254.169.254") || text.contains("metadata.google.internal") => {
+        _ if NO_LOGIN.iter().any(|sign| text.contains(sign)) => {
             told(format!("nothing says how to log in to the store of '{at}': {text}")).with_hint(
                 "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, GOOGLE_APPLICATION_CREDENTIALS, or AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
             )
@@ -45,6 +45,10 @@ pub(crate) fn of(error: Failed, at: &str) -> anyhow::Error {
     };
     failed.into()
 }
+
+/// What clients say that were told nothing: of machines in a cloud they ask the cloud itself.
+const NO_LOGIN: [&str; 4] =
+    ["169.254.169.254", "metadata.google.internal", "Missing AccessKeyId", "Missing SecretAccessKey"];
 
 /// The error of Keyward inside, where it was Keyward that refused.
 fn own(error: Failed) -> Result<Error, Failed> {
