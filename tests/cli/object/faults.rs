@@ -139,3 +139,38 @@ fn where_the_client_gives_up_nothing_torn_is_visible_and_the_command_says_so() {
     assert!(done.stderr.contains("onnection refused"), "{}", done.stderr);
     assert!(!objects.bench.path("out").exists());
 }
+
+#[test]
+fn a_crash_with_the_key_of_a_customer_in_memory_leaves_no_core() {
+    let mut objects = Objects::new();
+    objects.bench.write("a", "hello");
+    objects.bench.write("my.key", [0x5a; 32]);
+    let (arrived, put) = mpsc::channel();
+    let proxy = FaultyProxy::new(&SERVER.address, move |request, _| {
+        if request.line.starts_with("PUT ") && request.line.ends_with("/a") {
+            let _ = arrived.send(());
+            return Fate::Held;
+        }
+        Fate::Pass
+    });
+    objects.endpoint = proxy.url.clone();
+    let before = objects.bench.files();
+    let command = objects.command("--token= object put a S3/a --sse-c AES256 --sse-c-key my.key");
+    // In surroundings that want cores, as far as they may be had here.
+    let mut shell = objects.bench.command("sh");
+    shell.args(["-c", "ulimit -c unlimited 2>/dev/null; exec \"$0\" \"$@\""]).arg(command.get_program());
+    shell.args(command.get_args());
+    for (name, value) in command.get_envs() {
+        if let Some(value) = value {
+            shell.env(name, value);
+        }
+    }
+    let mut child = shell.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    put.recv_timeout(Duration::from_secs(60)).unwrap();
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", child.id())).unwrap();
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert_eq!(core.split_whitespace().skip(4).take(2).collect::<Vec<_>>(), ["0", "0"], "{core}");
+    std::process::Command::new("kill").args(["-ABRT", &child.id().to_string()]).status().unwrap();
+    assert!(!child.wait().unwrap().success());
+    assert_eq!(objects.bench.files(), before);
+}
