@@ -67,6 +67,12 @@ fn decoded(part: &str) -> Option<String> {
     percent_encoding::percent_decode_str(part).decode_utf8().ok().map(Into::into)
 }
 
+/// A key as it stands in a URL: letters of all scripts as they are, for people to read.
+fn escaped(key: &str) -> String {
+    let escape = |c: char| utf8_percent_encode(c.encode_utf8(&mut [0; 4]), ESCAPED).to_string();
+    key.chars().map(|c| if c.is_ascii() || c.is_control() { escape(c) } else { c.to_string() }).collect()
+}
+
 /// The URL without its last parts.
 fn base_of(url: &Url, parts: usize) -> String {
     let text = url.as_str().trim_end_matches('/');
@@ -135,7 +141,7 @@ impl Target {
 
     /// The URL of another object in the same store.
     pub(crate) fn url_of(&self, path: &Path) -> String {
-        format!("{}{}", self.base, utf8_percent_encode(path.as_ref(), ESCAPED))
+        format!("{}{}", self.base, escaped(path.as_ref()))
     }
 
     /// The same place in a store that begins at a directory.
