@@ -102,6 +102,22 @@ fn a_body_that_is_cut_off_is_read_on_or_told() {
     objects.ok("object get S3/big out");
     assert!(objects.bench.read("out") == content);
     assert!(proxy.seen().iter().any(|request| request.fate == Fate::Cut), "{:?}", proxy.seen());
+
+    // And then for good: nothing of it is left, though much of it came.
+    let proxy = FaultyProxy::new(&SERVER.address, |request, before| {
+        let is_body = request.range.as_ref().is_some_and(|range| !range.starts_with("bytes=0-"));
+        match (is_body, before) {
+            (false, _) => Fate::Pass,
+            (true, 1) => Fate::Cut,
+            (true, _) => Fate::Lost,
+        }
+    });
+    objects.endpoint = proxy.url.clone();
+    let before = objects.bench.files();
+    let done = objects.run("object get S3/big out --force");
+    assert_eq!((done.status, done.stderr.lines().count()), (1, 1), "{}", done.stderr);
+    assert!(done.stderr.starts_with(&format!("keyward: error: '{}/big': ", objects.url)), "{}", done.stderr);
+    assert!(objects.bench.files() == before && proxy.seen_of("/big").len() > 5);
 }
 
 #[test]

@@ -167,6 +167,13 @@ fn what_the_configuration_does_not_take_is_3() {
             done.stderr
         );
     }
+    // Of many, what all would meet is told once.
+    std::fs::create_dir(objects.bench.path("tree")).unwrap();
+    (0..30).for_each(|number| objects.bench.write(&format!("tree/{number}"), "hello"));
+    let done = objects.run("--config keyward.toml object put -r tree S3/tree/ --sse aws:kms --sse-kms-key-id payments");
+    assert_eq!((done.status, done.text()), (3, ""));
+    assert_eq!(done.stderr.matches("keyward: error: ").count(), 1, "{}", done.stderr);
+    assert!(done.stderr.contains(" failed; ended early, as all others would fare the same\n"), "{}", done.stderr);
     assert_eq!(objects.keys_in_the_bucket(), [".keyward/store", "a"]);
 }
 

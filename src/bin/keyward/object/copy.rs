@@ -1,6 +1,6 @@
 //! `keyward object cp`.
 
-use super::each::{below, each};
+use super::each::{below, each, none};
 use super::fail;
 use super::meter::Meter;
 use super::sse::{CustomerAlgorithm, WriteArgs, read_key};
@@ -92,7 +92,7 @@ impl Copy {
         let meter = Meter::new(app, Some(found.iter().map(|meta| meta.size).sum()));
         let items = stream::iter(found.into_iter().map(Ok));
         let (how, stores, meter_) = (&how, &stores, &meter);
-        each(app, &meter, items, 0, |meta| {
+        each(app, &meter, items, 0, none, |meta| {
             let (source, to) = (from.at(meta.location), to.clone());
             let key = from.key_below(source.path()).unwrap_or_default();
             async move {

@@ -1,6 +1,6 @@
 //! `keyward object get`.
 
-use super::each::{below, each};
+use super::each::{below, each, none};
 use super::fail;
 use super::meter::Meter;
 use super::sse::ReadArgs;
@@ -95,7 +95,7 @@ impl Get {
         let meter = Meter::new(app, Some(found.iter().map(|meta| meta.size).sum()));
         make_directory(&self.output)?;
         let items = stream::iter(found.into_iter().map(Ok));
-        each(app, &meter, items, 0, |meta| {
+        each(app, &meter, items, 0, none, |meta| {
             let meter = &meter;
             async move {
                 let from = place.at(meta.location);

@@ -8,7 +8,7 @@ use super::upload::{Content, upload};
 use super::url::Target;
 use crate::app::App;
 use crate::files::{Input, Source};
-use crate::many::{Found, Item, files, find};
+use crate::many::{Found, Item, files, find, lasting};
 use crate::output::say;
 use crate::report;
 use bytes::Bytes;
@@ -91,7 +91,7 @@ impl Put {
             meter.aside(|| say("error", &report::message(&error.into())));
         }
         let items = stream::iter(found.into_iter().map(Ok));
-        let status = each(app, &meter, items, unreadable, |item| {
+        let status = each(app, &meter, items, unreadable, lasting, |item| {
             let from = self.file.join(&item.below);
             one(&store, place, sse, item, from, &meter)
         })

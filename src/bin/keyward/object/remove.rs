@@ -1,6 +1,6 @@
 //! `keyward object rm`.
 
-use super::each::{below, each};
+use super::each::{below, each, none};
 use super::fail;
 use super::meter::Meter;
 use super::store::{Stores, Use};
@@ -44,7 +44,7 @@ impl Remove {
         let found = below(&store, &place).await?;
         let items = stream::iter(found.into_iter().map(|meta| Ok(place.at(meta.location))));
         let store = &store;
-        each(app, &meter, items, 0, |at| async move {
+        each(app, &meter, items, 0, none, |at| async move {
             store.delete(at.path()).await.map_err(|error| failed(error, &at))?;
             Ok(format!("rm: {at}"))
         })

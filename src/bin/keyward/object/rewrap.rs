@@ -1,6 +1,6 @@
 //! `keyward object rewrap`.
 
-use super::each::each;
+use super::each::{each, none};
 use super::fail;
 use super::meter::Meter;
 use super::store::{Stores, Use};
@@ -45,7 +45,7 @@ impl Rewrap {
         let meter = Meter::new(app, Some(0));
         let failed = |error| fail::of(error, &place.to_string());
         let all = store.rewrap(place.prefix(), self.key.as_ref()).map_err(failed);
-        each(app, &meter, all, 0, |one| {
+        each(app, &meter, all, 0, none, |one| {
             let url = place.url_of(&one.location);
             async move {
                 let outcome = one.outcome.map_err(|error| fail::of(error, &url))?;
