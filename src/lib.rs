@@ -74,10 +74,10 @@ pub mod envelope;
 mod error;
 pub mod hsm;
 pub mod key;
-#[cfg(feature = "parquet")]
-pub mod parquet;
 #[cfg(feature = "object-store")]
 pub mod object;
+#[cfg(feature = "parquet")]
+pub mod parquet;
 #[cfg(feature = "governed")]
 pub mod policy;
 pub mod provider;

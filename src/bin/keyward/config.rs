@@ -1,5 +1,6 @@
 //! The configuration file.
 
+use crate::cache::Cache;
 use crate::object::table::Object;
 use keyward::{Error, ErrorKind, KeyName};
 use serde::Deserialize;
@@ -110,6 +111,8 @@ impl Config {
             "'max_gcm_wraps' and 'hosts' both say how often this host may wrap"
         } else if let Some(problem) = self.object.as_ref().and_then(Object::problem) {
             problem
+        } else if let Some(Err(error)) = self.cache.map(Cache::limits) {
+            &format!("table 'cache': {error}")
         } else {
             return Ok(self);
         };
