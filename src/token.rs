@@ -10,6 +10,7 @@ mod fault;
 mod gate;
 mod handle;
 mod info;
+mod initialize;
 mod login;
 mod mechanism;
 mod module;
@@ -30,6 +31,7 @@ mod vectors;
 mod workers;
 
 pub use info::{Capabilities, TokenInfo};
+pub use initialize::{Standing, TokenInit};
 pub use module::Module;
 pub use opened::Token;
 pub use options::TokenOptions;

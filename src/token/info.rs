@@ -18,8 +18,12 @@ pub struct TokenInfo {
     pub model: String,
     /// The version of the firmware.
     pub firmware: String,
+    /// The version of the hardware.
+    pub hardware: String,
     /// Whether it was initialized.
     pub initialized: bool,
+    /// Whether it has a user PIN.
+    pub user_pin_set: bool,
     /// Whether private objects need a login.
     pub login_required: bool,
     /// Whether the PIN is entered at the token itself, so that none is passed.
@@ -45,7 +49,9 @@ impl TokenInfo {
             manufacturer: info.manufacturer_id().to_owned(),
             model: info.model().to_owned(),
             firmware: info.firmware_version().to_string(),
+            hardware: info.hardware_version().to_string(),
             initialized: info.token_initialized(),
+            user_pin_set: info.user_pin_initialized(),
             login_required: info.login_required(),
             pin_pad: info.protected_authentication_path(),
             pin_count_low: info.user_pin_count_low(),

@@ -4,7 +4,6 @@ use super::fault::fault;
 use super::gate::{Access, Gate, Pass};
 use super::info::{Capabilities, TokenInfo};
 use super::neighbours::Neighbours;
-use super::pin::Pin;
 use super::quirks::Quirks;
 use super::raw::Functions;
 use super::uri::TokenUri;
@@ -12,8 +11,6 @@ use crate::error::{Error, ErrorKind, Result};
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::error::{Error as Cause, RvError};
 use cryptoki::mechanism::MechanismType;
-use cryptoki::session::UserType;
-use cryptoki::slot::TokenInfo as RawTokenInfo;
 use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -154,7 +151,7 @@ impl Module {
         self.list_tokens()
     }
 
-    fn list_tokens(&self) -> Result<Vec<TokenInfo>> {
+    pub(super) fn list_tokens(&self) -> Result<Vec<TokenInfo>> {
         Ok(self.look_into_slots()?.0)
     }
 
@@ -217,37 +214,6 @@ impl Module {
                     .with_hint(format!("the module shows: {there}")))
             }
         }
-    }
-
-    /// Initializes the first token that is not initialized, and sets its user PIN.
-    ///
-    /// # Errors
-    /// `TokenNotFound` where every token is initialized, `InvalidArgument` where the label is empty
-    /// or longer than 32 bytes, and what the token answers.
-    pub fn init_token(&self, label: &str, so_pin: &Pin, user_pin: &Pin) -> Result<TokenInfo> {
-        if label.trim().is_empty() || label.len() > 32 {
-            return Err(Error::new(ErrorKind::InvalidArgument, "a token label is 1 to 32 bytes long"));
-        }
-        let (so_pin, user_pin) = (so_pin.expose_text()?, user_pin.expose_text()?);
-        // Until it is done, no other thread takes the same blank token.
-        let _pass = self.enter(Access::Alone)?;
-        let blank = self.list_tokens()?.into_iter().find(|info| !info.initialized);
-        let blank = blank.ok_or_else(|| {
-            Error::new(ErrorKind::TokenNotFound, "no slot has a token that is not initialized")
-                .with_hint("initializing anew destroys all keys; do that with the token's own tool")
-        })?;
-        let what = "initialize the token";
-        let _quiet = self.neighbours.nobody();
-        self.context().init_token(blank.slot, &so_pin, label).map_err(|cause| fault(what, cause))?;
-        let set_pin = || -> cryptoki::error::Result<RawTokenInfo> {
-            let session = self.context().open_rw_session(blank.slot)?;
-            session.login(UserType::So, Some(&so_pin))?;
-            session.init_pin(&user_pin)?;
-            session.logout()?;
-            self.context().get_token_info(blank.slot)
-        };
-        let info = set_pin().map_err(|cause| fault("set the user PIN", cause))?;
-        Ok(TokenInfo::new(blank.slot, &info))
     }
 
     /// What the token can do, by the mechanisms and flags that it lists.
@@ -374,7 +340,7 @@ impl Module {
         self.context.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn enter(&self, access: Access) -> Result<Pass> {
+    pub(super) fn enter(&self, access: Access) -> Result<Pass> {
         check_process()?;
         self.gate().enter(access, None).ok_or_else(|| {
             Error::new(ErrorKind::Timeout, format!("a call hangs in the module '{}'", self.path.display()))

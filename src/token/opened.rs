@@ -15,6 +15,7 @@ use super::workers::Workers;
 use crate::error::{Error, ErrorKind, Result};
 use std::fmt;
 use std::sync::{Arc, Weak};
+use zeroize::Zeroizing;
 
 /// A token that is logged in to. Clones share it; sessions are closed with the last.
 ///
@@ -103,6 +104,22 @@ impl Token {
     #[must_use]
     pub fn quirks(&self) -> &'static Quirks {
         self.0.character.quirks
+    }
+
+    /// Fills `bytes` from the token's own generator, as for the PIN of another user or token. Give it a
+    /// buffer that wipes itself.
+    ///
+    /// # Errors
+    /// `TokenUnavailable` where the token has no generator or fails.
+    pub fn random(&self, bytes: &mut [u8]) -> Result<()> {
+        let len = bytes.len();
+        let random = self.run(Repeat::Once, |session| {
+            let mut random = Zeroizing::new(vec![0; len]);
+            session.random(&mut random)?;
+            Ok(random)
+        })?;
+        bytes.copy_from_slice(&random);
+        Ok(())
     }
 
     #[cfg(all(test, feature = "testkit"))]

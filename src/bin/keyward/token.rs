@@ -5,7 +5,7 @@ use crate::args::Format;
 use crate::output::{print_fields, print_json, print_line, print_table, yes_no};
 use crate::pin::new_pin;
 use clap::Subcommand;
-use keyward::token::{Capabilities, Module, TokenInfo};
+use keyward::token::{Capabilities, Module, TokenInfo, TokenInit};
 use keyward::{Error, ErrorKind};
 use serde::Serialize;
 use std::path::PathBuf;
@@ -29,7 +29,8 @@ pub(crate) enum TokenCommand {
     },
     /// Initialize a blank token and set its PINs
     ///
-    /// Takes the first token that is not initialized. One that is holds keys, and is never touched.
+    /// Takes the first token that is not initialized. One that is holds keys, and is not touched without
+    /// --danger-erase.
     #[command(after_help = "Example:
   keyward token init --label demo --module /usr/lib/softhsm/libsofthsm2.so
 
@@ -47,6 +48,9 @@ Without files the PINs are asked for at the terminal, each twice.")]
         /// A file with the user's PIN
         #[arg(long, value_name = "FILE")]
         pin_file: Option<PathBuf>,
+        /// Destroy all that is on the initialized token with this serial number, and initialize it anew
+        #[arg(long, value_name = "SERIAL")]
+        danger_erase: Option<String>,
     },
 }
 
@@ -58,11 +62,15 @@ impl TokenCommand {
                 list(&module, format)
             }
             Self::Info { format } => info(app, format),
-            Self::Init { label, module, so_pin_file, pin_file } => {
+            Self::Init { label, module, so_pin_file, pin_file, danger_erase } => {
                 let module = load(app, module)?;
                 let so_pin = new_pin("security officer's PIN", "--so-pin-file", so_pin_file.as_deref())?;
                 let pin = new_pin("user PIN", "--pin-file", pin_file.as_deref())?;
-                let token = module.init_token(&label, &so_pin, &pin)?;
+                let mut init = TokenInit::new(label, so_pin).user_pin(pin);
+                if let Some(serial) = danger_erase {
+                    init = init.danger_erase(serial);
+                }
+                let token = module.initialize(&init)?;
                 print_line(&format!("initialized token '{}', serial {}", token.label, token.serial))?;
                 app.note(&format!("`keyward token list` shows it; name it by pkcs11:serial={}?…", token.serial));
                 Ok(())
@@ -124,6 +132,7 @@ fn info(app: &App, format: Format) -> anyhow::Result<()> {
         ("manufacturer", token.manufacturer.clone()),
         ("model", token.model.clone()),
         ("firmware", token.firmware.clone()),
+        ("hardware", token.hardware.clone()),
         ("module", module.path().display().to_string()),
         ("state", pin_state(&token)),
         ("login required", yes_no(token.login_required)),
@@ -144,6 +153,7 @@ struct TokenJson<'a> {
     manufacturer: &'a str,
     model: &'a str,
     firmware: &'a str,
+    hardware: &'a str,
     slot: u64,
     initialized: bool,
     login_required: bool,
@@ -163,6 +173,7 @@ impl<'a> TokenJson<'a> {
             manufacturer: &token.manufacturer,
             model: &token.model,
             firmware: &token.firmware,
+            hardware: &token.hardware,
             slot: token.slot_id(),
             initialized: token.initialized,
             login_required: token.login_required,
