@@ -4,32 +4,45 @@
 //! random bytes. The token is the only source of truth: names, versions and states are its objects
 //! and attributes, so any number of hosts share one HSM and nothing can disagree with it.
 
+mod absence;
 mod admin;
 mod adopt;
 #[cfg(feature = "governed")]
 mod audit_key;
+pub mod backup;
 mod canary;
 mod create;
 mod destroy;
+mod inventory;
 mod leftovers;
 mod lookup;
 mod object;
+mod planned;
+mod readback;
 mod record;
+mod restore;
 mod rotate;
+mod sweep;
 mod template;
 mod wrap;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::{
     DataKey, DataKeyLength, EncryptionContext, KekId, KeyDescription, KeyName, KeyProvider, KeyRef, KeyState,
-    WrappedKey, WrappedKeys, WrappingAlgorithm,
+    Provenance, WrappedKey, WrappedKeys, WrappingAlgorithm,
 };
 use crate::token::{Code, Repeat, Session, Token};
+pub use absence::{Absence, Search};
+pub use inventory::Inventory;
 pub use leftovers::Leftover;
 use lookup::Cache;
 use object::MasterKey;
+pub use planned::PlannedKey;
+pub use readback::{AttributeClaim, CheckValue, Claim, KeyReport};
+pub use restore::Canary;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+pub use sweep::{KeyObject, Sweep};
 
 #[cfg(feature = "governed")]
 pub use audit_key::AuditKey;
@@ -56,6 +69,8 @@ pub struct HsmProvider {
     token: Token,
     /// The keys that may be used; none: every symmetric one.
     only: Option<Vec<KeyName>>,
+    /// Of keys that were outside a token once: how those came that may be used.
+    accepted: Vec<Provenance>,
     asserts_origin: bool,
     gcm_wraps: WrapCounter,
     cache: Cache,
@@ -69,6 +84,7 @@ impl HsmProvider {
         Self {
             token,
             only: None,
+            accepted: Vec::new(),
             asserts_origin: false,
             gcm_wraps: WrapCounter::default(),
             cache: Cache::default(),
@@ -80,6 +96,15 @@ impl HsmProvider {
     #[must_use]
     pub fn only(mut self, names: impl IntoIterator<Item = KeyName>) -> Self {
         self.only = Some(names.into_iter().collect());
+        self
+    }
+
+    /// Uses keys that came so, too. Without it a key is refused that was outside a token once, whatever its
+    /// token says of it now: one that was wrapped for another token ([`Provenance::TrustedWrap`]) or put
+    /// together from components ([`Provenance::Components`]). Others need no acceptance.
+    #[must_use]
+    pub fn accept(mut self, provenances: impl IntoIterator<Item = Provenance>) -> Self {
+        self.accepted.extend(provenances);
         self
     }
 
@@ -106,6 +131,33 @@ impl HsmProvider {
         &self.token
     }
 
+    /// Refuses a key that is not what a protected master key must be, or came in a way that was not accepted.
+    fn check_usable(&self, key: &MasterKey) -> Result<()> {
+        key.check_usable()?;
+        match self.refused_provenance(&key.description) {
+            None => Ok(()),
+            Some(problem) => {
+                let message = format!("key '{}' is refused: {problem}", key.description.label());
+                Err(Error::new(ErrorKind::KeyAttributes, message).with_hint(format!(
+                    "where you know of it, name its provenance in the configuration: accept = [\"{}\"]",
+                    key.description.provenance
+                )))
+            }
+        }
+    }
+
+    /// What is wrong with how a key came, where it is not accepted.
+    fn refused_provenance(&self, key: &KeyDescription) -> Option<String> {
+        let refused = key.provenance.must_be_accepted() && !self.accepted.contains(&key.provenance);
+        refused.then(|| format!("its provenance is {}, which is not accepted", key.provenance))
+    }
+
+    /// A description with what this provider has against the key.
+    fn judged(&self, mut key: KeyDescription) -> KeyDescription {
+        key.problems.extend(self.refused_provenance(&key));
+        key
+    }
+
     fn check_named(&self, name: &KeyName) -> Result<()> {
         match &self.only {
             Some(names) if !names.contains(name) => Err(Error::key_not_found(KeyRef::Name(name))),
@@ -118,7 +170,7 @@ impl HsmProvider {
         self.check_named(name)?;
         self.looking_twice(|session| {
             let key = self.cache.current(session, name)?;
-            key.check_usable()?;
+            self.check_usable(&key)?;
             match key.description.state {
                 KeyState::Active => work(session, &key),
                 _ => Err(key.wrong_state("protect")),
@@ -131,7 +183,7 @@ impl HsmProvider {
         self.looking_twice(|session| {
             let key = self.cache.by_kek_id(session, id)?;
             self.check_trusted(&key)?;
-            key.check_usable()?;
+            self.check_usable(&key)?;
             match key.description.state {
                 KeyState::Active | KeyState::Retired => work(session, &key),
                 _ => Err(key.wrong_state("recover")),
@@ -226,7 +278,7 @@ impl KeyProvider for HsmProvider {
             KeyRef::Kek(id) => self.cache.by_kek_id(session, id),
         })?;
         self.check_named(&found.description.name)?;
-        Ok(found.description.clone())
+        Ok(self.judged(found.description.clone()))
     }
 
     fn generate_data_key(

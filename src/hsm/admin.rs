@@ -26,7 +26,7 @@ impl KeyAdmin for HsmProvider {
 
     fn list_keys(&self) -> Result<Vec<KeyDescription>> {
         let keys = self.token.run(Repeat::Once, lookup::all)?;
-        let mut keys: Vec<_> = keys.into_iter().map(|key| key.description).collect();
+        let mut keys: Vec<_> = keys.into_iter().map(|key| self.judged(key.description)).collect();
         for index in 1..keys.len() {
             // One that is still being made is used by nobody, and gives way.
             let finished = [index - 1, index].iter().all(|at| keys[*at].state != KeyState::Pending);
@@ -61,7 +61,7 @@ impl KeyAdmin for HsmProvider {
 
     fn destroy_key(&self, name: &KeyName, version: KeyVersion) -> Result<()> {
         self.check_named(name)?;
-        self.changing(|session| destroy::destroy(session, name, version, |_| Ok(())))
+        self.changing(|session| destroy::destroy(session, name, version, |_| Ok(())).map(drop))
     }
 
     fn schedule_destruction(
@@ -81,6 +81,7 @@ impl KeyAdmin for HsmProvider {
                 true => Ok(()),
                 false => Err(Error::not_expired(key)),
             })
+            .map(drop)
         })
     }
 
@@ -91,7 +92,7 @@ impl KeyAdmin for HsmProvider {
     fn public_key(&self, name: &KeyName) -> Result<PublicKey> {
         self.check_named(name)?;
         let key = self.token.run(Repeat::Once, |session| self.cache.current(session, name))?;
-        key.check_usable()?;
+        self.check_usable(&key)?;
         key.public.clone().ok_or_else(|| {
             Error::new(
                 ErrorKind::InvalidArgument,
@@ -104,19 +105,26 @@ impl KeyAdmin for HsmProvider {
 
 impl HsmProvider {
     fn choose(&self, choice: AlgorithmChoice) -> Result<WrappingAlgorithm> {
-        let capabilities = self.token.capabilities();
-        let lacking = |what: &str| {
-            Error::new(ErrorKind::Unsupported, format!("token '{}' cannot do {what}", self.token.info().label))
-                .with_hint("`keyward token info` shows what it can do")
-        };
         match choice {
             AlgorithmChoice::Auto => [WrappingAlgorithm::AesGcm, WrappingAlgorithm::AesKw]
                 .into_iter()
-                .find(|algorithm| capabilities.supports(*algorithm))
-                .ok_or_else(|| lacking("aes-gcm or aes-kw")),
-            AlgorithmChoice::Exactly(algorithm) if capabilities.supports(algorithm) => Ok(algorithm),
-            AlgorithmChoice::Exactly(algorithm) => Err(lacking(algorithm.name())),
+                .find(|algorithm| self.token.capabilities().supports(*algorithm))
+                .ok_or_else(|| self.lacking("aes-gcm or aes-kw")),
+            AlgorithmChoice::Exactly(algorithm) => self.check_able(algorithm).map(|()| algorithm),
         }
+    }
+
+    /// Refuses an algorithm that the token does not have.
+    pub(super) fn check_able(&self, algorithm: WrappingAlgorithm) -> Result<()> {
+        match self.token.capabilities().supports(algorithm) {
+            true => Ok(()),
+            false => Err(self.lacking(algorithm.name())),
+        }
+    }
+
+    fn lacking(&self, what: &str) -> Error {
+        Error::new(ErrorKind::Unsupported, format!("token '{}' cannot do {what}", self.token.info().label))
+            .with_hint("`keyward token info` shows what it can do")
     }
 
     /// Does what changes keys, and forgets what is known of them, however it ends.

@@ -12,7 +12,7 @@ use crate::token::{Code, Session, Trouble};
 use subtle::ConstantTimeEq;
 
 /// The context of canaries: reserved, so that no canary can be taken for a caller's data key.
-fn context() -> Result<EncryptionContext> {
+pub(super) fn context() -> Result<EncryptionContext> {
     let mut context = EncryptionContext::new();
     context.insert_reserved("keyward:purpose".to_owned(), "canary".to_owned())?;
     Ok(context)

@@ -19,7 +19,7 @@ use super::object::{KeyClass, MasterKey};
 use super::record::{Record, no_data_objects};
 use super::template;
 use crate::error::{Error, ErrorKind, Result};
-use crate::key::{KekId, KeyName, KeyState, KeyVersion, Provenance, WrappedKey, WrappingAlgorithm};
+use crate::key::{KekId, KeyDescription, KeyName, KeyState, KeyVersion, Provenance, WrappedKey, WrappingAlgorithm};
 use crate::token::{Attribute, Session};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -43,11 +43,13 @@ pub(super) fn create(
         if claimants(session, name, version)?.iter().any(|key| !key.is_pending()) {
             return Err(exists(&label));
         }
-        let mine = generate(session, &label, algorithm)?;
+        let mut id = [0; 16];
+        session.random(&mut id)?;
+        let mine = generate(session, &label, algorithm, KekId::from_bytes(id))?;
         let outcome = match compete(session, name, version, &mine) {
             Ok(Standing::Won) => match enable_and_prove(session, &mine) {
                 // From here on others use it, and it is never destroyed: what is wrong is only told.
-                Ok(canary) => return finish(session, &mine, canary, &label),
+                Ok(canary) => return finish(session, &mine, canary),
                 Err(error) => Err(error),
             },
             Ok(Standing::Lost) => Err(exists(&label)),
@@ -65,19 +67,23 @@ pub(super) fn create(
 }
 
 /// How an attempt to make a key stands among the others.
-enum Standing {
+pub(super) enum Standing {
     Won,
     Lost,
     /// Those who were in front have given up.
     Again,
 }
 
-/// Generates a pending key and writes its record.
-fn generate(session: &Session<'_>, label: &str, algorithm: WrappingAlgorithm) -> Result<MasterKey> {
+/// Generates a pending key with this id and writes its record.
+pub(super) fn generate(
+    session: &Session<'_>,
+    label: &str,
+    algorithm: WrappingAlgorithm,
+    kek_id: KekId,
+) -> Result<MasterKey> {
     let class = KeyClass::of(algorithm);
-    let mut id = [0; 16];
-    session.random(&mut id)?;
-    let record = Record::new(KekId::from_bytes(id), algorithm, Provenance::Generated);
+    let id = *kek_id.as_bytes();
+    let record = Record::new(kek_id, algorithm, Provenance::Generated);
     // The record first: a key is never there without one, so that a key which is not finished is
     // always known as such.
     write_record(session, &record, label)?;
@@ -115,14 +121,14 @@ fn generate(session: &Session<'_>, label: &str, algorithm: WrappingAlgorithm) ->
 }
 
 /// Destroys what may have been made although the token says that it was not, and its record.
-fn clear_up(session: &Session<'_>, class: KeyClass, record: &Record, label: &str) -> Result<()> {
+pub(super) fn clear_up(session: &Session<'_>, class: KeyClass, record: &Record, label: &str) -> Result<()> {
     let mut template = template::search(class);
     template.push(Attribute::Id(record.kek_id.as_bytes().to_vec()));
     session.find(&template)?.into_iter().try_for_each(|made| session.destroy_object(made))?;
     Record::destroy(session, record.kek_id, label)
 }
 
-fn write_record(session: &Session<'_>, record: &Record, label: &str) -> Result<()> {
+pub(super) fn write_record(session: &Session<'_>, record: &Record, label: &str) -> Result<()> {
     match record.write(session, label) {
         Err(error) if no_data_objects(&error) => {
             tracing::warn!(label, %error, "this token keeps no records; the key's age and provenance will be unknown");
@@ -133,7 +139,12 @@ fn write_record(session: &Session<'_>, record: &Record, label: &str) -> Result<(
 }
 
 /// Waits until it is clear who has won.
-fn compete(session: &Session<'_>, name: &KeyName, version: KeyVersion, mine: &MasterKey) -> Result<Standing> {
+pub(super) fn compete(
+    session: &Session<'_>,
+    name: &KeyName,
+    version: KeyVersion,
+    mine: &MasterKey,
+) -> Result<Standing> {
     let label = mine.description.label();
     let my_id = mine.description.kek_id;
     let deadline = Instant::now() + PATIENCE;
@@ -174,15 +185,17 @@ fn compete(session: &Session<'_>, name: &KeyName, version: KeyVersion, mine: &Ma
 }
 
 /// Enables a key that won and proves that it works. It is still pending: nobody else uses it.
-fn enable_and_prove(session: &Session<'_>, mine: &MasterKey) -> Result<WrappedKey> {
+pub(super) fn enable_and_prove(session: &Session<'_>, mine: &MasterKey) -> Result<WrappedKey> {
     // Where the waiting of another ended first, this fails: the object is gone.
     session.set_attributes(mine.handle, template::usage(mine.description.algorithm, KeyState::Active))?;
     prove(session, mine)
 }
 
 /// Finishes the record of a key that is proven, with the canary that stays in it.
-fn finish(session: &Session<'_>, mine: &MasterKey, canary: WrappedKey, label: &str) -> Result<MasterKey> {
-    let mut record = Record::new(mine.description.kek_id, mine.description.algorithm, Provenance::Generated);
+pub(super) fn finish(session: &Session<'_>, mine: &MasterKey, canary: WrappedKey) -> Result<MasterKey> {
+    let KeyDescription { kek_id, algorithm, provenance, .. } = mine.description;
+    let label = &mine.description.label();
+    let mut record = Record::new(kek_id, algorithm, provenance);
     record.canary = Some(canary);
     // Where this fails it is not known whether the record was written. If it was not, the key is pending, and
     // the next who makes it destroys it.
@@ -193,7 +206,7 @@ fn finish(session: &Session<'_>, mine: &MasterKey, canary: WrappedKey, label: &s
     Ok(key)
 }
 
-fn claimants(session: &Session<'_>, name: &KeyName, version: KeyVersion) -> Result<Vec<MasterKey>> {
+pub(super) fn claimants(session: &Session<'_>, name: &KeyName, version: KeyVersion) -> Result<Vec<MasterKey>> {
     let mut found = Vec::new();
     // By label: cheaper than a look at every key. A key made elsewhere without a version is version 1.
     let mut labels = vec![format!("{name}:{version}")];
@@ -221,7 +234,7 @@ pub(super) fn discard(session: &Session<'_>, key: &MasterKey, label: &str) -> Re
     Record::destroy(session, key.description.kek_id, label)
 }
 
-fn exists(label: &str) -> Error {
+pub(super) fn exists(label: &str) -> Error {
     Error::new(ErrorKind::KeyExists, format!("key '{label}' exists already"))
         .with_hint("`keyward key rotate` makes the next version")
 }

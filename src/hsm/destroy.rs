@@ -9,17 +9,17 @@ use super::admin::change;
 use super::lookup;
 use super::record::{Record, no_data_objects};
 use crate::error::{Error, ErrorKind, Result};
-use crate::key::{KeyDescription, KeyName, KeyState, KeyVersion};
+use crate::key::{KekId, KeyDescription, KeyName, KeyState, KeyVersion};
 use crate::token::Session;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Destroys a version that `may` be destroyed, and proves that it is gone.
+/// Destroys a version that `may` be destroyed, and proves that it is gone. The id that it had.
 pub(super) fn destroy(
     session: &Session<'_>,
     name: &KeyName,
     version: KeyVersion,
     may: impl Fn(&KeyDescription) -> Result<()>,
-) -> Result<()> {
+) -> Result<KekId> {
     let key = lookup::exactly_one(name, version, lookup::versions(session, name)?)?;
     may(&key.description)?;
     session.destroy_object(key.handle)?;
@@ -27,7 +27,7 @@ pub(super) fn destroy(
     // The search proves it, by label and by id.
     let gone = lookup::versions(session, name)?.iter().all(|key| key.description.version != version);
     match lookup::by_kek_id(session, key.description.kek_id) {
-        Err(error) if gone && error.kind() == ErrorKind::KeyNotFound => Ok(()),
+        Err(error) if gone && error.kind() == ErrorKind::KeyNotFound => Ok(key.description.kek_id),
         Err(error) if error.kind() != ErrorKind::KeyNotFound => Err(error),
         _ => Err(Error::new(
             ErrorKind::TokenUnavailable,

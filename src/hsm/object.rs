@@ -220,7 +220,10 @@ impl Usage {
 /// What is missing of the protection that a master key must have.
 ///
 /// A key that an operator adopted was made elsewhere, perhaps imported on purpose; of that one only
-/// what holds now is asked, not what always held.
+/// what holds now is asked, not what always held. So it is with a key that was wrapped for another token or
+/// put together: its record says so, and who uses it has to accept that ([`HsmProvider::accept`]).
+///
+/// [`HsmProvider::accept`]: super::HsmProvider::accept
 fn protection_problems(shown: &Attributes, provenance: Provenance) -> Vec<String> {
     /// An attribute, what it must be, and its name.
     type Wanted = (fn(bool) -> Attribute, bool, &'static str);
@@ -234,7 +237,10 @@ fn protection_problems(shown: &Attributes, provenance: Provenance) -> Vec<String
         (Attribute::NeverExtractable, true, "CKA_NEVER_EXTRACTABLE"),
         (Attribute::Local, true, "CKA_LOCAL"),
     ];
-    let asked = if provenance == Provenance::Adopted { &[][..] } else { &ever[..] };
+    let asked = match provenance {
+        Provenance::Adopted | Provenance::TrustedWrap | Provenance::Components => &[][..],
+        Provenance::Generated | Provenance::Foreign => &ever[..],
+    };
     // What a token keeps of a key's past contradicts what the key is now. No token does that by itself.
     let impossible = [
         (

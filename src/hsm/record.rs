@@ -86,11 +86,8 @@ impl Record {
         let mut field = |name: &str| lines.next()?.strip_prefix(name)?.strip_prefix(' ');
         let kek_id = field("kek-id")?.parse().ok()?;
         let algorithm = field("algorithm")?.parse().ok()?;
-        let provenance = match field("provenance")? {
-            "generated" => Provenance::Generated,
-            "adopted" => Provenance::Adopted,
-            _ => return None,
-        };
+        // A record of a key that nothing is recorded about is none.
+        let provenance = field("provenance")?.parse().ok().filter(|known| *known != Provenance::Foreign)?;
         let created = time(field("created")?)?;
         let mut line = lines.next();
         let mut destroy_after = None;
@@ -217,7 +214,7 @@ fn time(seconds: &str) -> Option<SystemTime> {
     UNIX_EPOCH.checked_add(Duration::from_secs(seconds.parse().ok().filter(|_| digits)?))
 }
 
-fn from_hex(text: &str) -> Option<Vec<u8>> {
+pub(super) fn from_hex(text: &str) -> Option<Vec<u8>> {
     if !text.len().is_multiple_of(2) || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
         return None;
     }

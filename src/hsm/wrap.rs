@@ -192,9 +192,10 @@ fn data_key_object() -> Vec<Attribute> {
     ]
 }
 
-struct SessionObject<'a, 'pool> {
-    session: &'a Session<'pool>,
-    handle: ObjectHandle,
+/// An object of a session, destroyed when dropped. Where that fails, the session is closed, which ends it too.
+pub(super) struct SessionObject<'a, 'pool> {
+    pub(super) session: &'a Session<'pool>,
+    pub(super) handle: ObjectHandle,
 }
 
 impl Drop for SessionObject<'_, '_> {

@@ -111,6 +111,19 @@ impl Session<'_> {
         self.write("write to the token", "C_CreateObject", move |inside| inside.raw.create_object(&template))
     }
 
+    /// Makes a token object of a secret value, which is wiped here.
+    pub(crate) fn create_secret_object(&self, template: Vec<Attribute>) -> Result<ObjectHandle> {
+        let template = Wiped(template);
+        self.write("pass a key to the token", "C_CreateObject", move |inside| inside.raw.create_object(&template.0))
+    }
+
+    /// Makes a token object of another object, with these attributes changed.
+    pub(crate) fn copy_object(&self, object: ObjectHandle, changes: Vec<Attribute>) -> Result<ObjectHandle> {
+        self.write("copy an object on the token", "C_CopyObject", move |inside| {
+            inside.raw.copy_object(object, &changes)
+        })
+    }
+
     /// Destroys a token object.
     pub(crate) fn destroy_object(&self, object: ObjectHandle) -> Result<()> {
         self.write("destroy an object on the token", "C_DestroyObject", move |inside| inside.raw.destroy_object(object))
@@ -168,6 +181,13 @@ impl Session<'_> {
             out.truncate(len);
             let Mechanism::AesGcm { iv, .. } = mechanism else { return Err(Cause::InvalidValue) };
             Ok((iv, out))
+        })
+    }
+
+    /// Encrypts one block of zeros with AES: what check values are the beginning of.
+    pub(crate) fn encrypt_zeros(&self, key: ObjectHandle) -> Result<Vec<u8>> {
+        self.read("compute a check value on the token", "C_Encrypt", move |inside| {
+            Mechanism::AesEcb.with(inside.key_wrap, |mechanism| inside.raw.encrypt(mechanism, key, &[0; 16]))
         })
     }
 
@@ -231,21 +251,53 @@ impl Session<'_> {
         })
     }
 
-    /// Unwraps into an object that lives as long as this session.
+    /// Unwraps what AES-KW wrapped into an object that lives as long as this session.
     pub(crate) fn unwrap_key(
+        &self,
+        mechanism: Mechanism,
+        unwrapping_key: ObjectHandle,
+        wrapped: &[u8],
+        template: Vec<Attribute>,
+    ) -> Result<ObjectHandle> {
+        // RFC 3394 added one block of 8 bytes.
+        let len = wrapped.len().saturating_sub(8) as u64;
+        self.unwrap_session_key(mechanism, unwrapping_key, wrapped, template, len)
+    }
+
+    /// Unwraps a key of `len` bytes into an object that lives as long as this session.
+    pub(crate) fn unwrap_session_key(
         &self,
         mut mechanism: Mechanism,
         unwrapping_key: ObjectHandle,
         wrapped: &[u8],
         mut template: Vec<Attribute>,
+        len: u64,
     ) -> Result<ObjectHandle> {
         let wrapped = wrapped.to_vec();
         if self.pool.character.quirks.unwrap_wants_length {
-            // RFC 3394 added one block of 8 bytes.
-            let len = wrapped.len().saturating_sub(8) as u64;
             template.push(Attribute::ValueLen(len.into()));
         }
         self.read("unwrap on the token", "C_UnwrapKey", move |inside| {
+            mechanism.with(inside.key_wrap, |mechanism| {
+                inside.raw.unwrap_key(mechanism, unwrapping_key, &wrapped, &template)
+            })
+        })
+    }
+
+    /// Unwraps a key of `len` bytes into a token object.
+    pub(crate) fn unwrap_token_key(
+        &self,
+        mut mechanism: Mechanism,
+        unwrapping_key: ObjectHandle,
+        wrapped: &[u8],
+        mut template: Vec<Attribute>,
+        len: u64,
+    ) -> Result<ObjectHandle> {
+        let wrapped = wrapped.to_vec();
+        if self.pool.character.quirks.unwrap_wants_length {
+            template.push(Attribute::ValueLen(len.into()));
+        }
+        self.write("unwrap a key on the token", "C_UnwrapKey", move |inside| {
             mechanism.with(inside.key_wrap, |mechanism| {
                 inside.raw.unwrap_key(mechanism, unwrapping_key, &wrapped, &template)
             })

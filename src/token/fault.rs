@@ -167,7 +167,7 @@ fn classify(cause: &Cause) -> Verdict {
             hinted(Kind::PinLocked, "set a PIN with the token's own tool")
         }
         // SoftHSM says so of an OAEP hash that it does not have.
-        ArgumentsBad if matches!(function, Function::EncryptInit | Function::DecryptInit) => {
+        ArgumentsBad if matches!(function, Function::EncryptInit | Function::DecryptInit | Function::WrapKey) => {
             (Kind::Unsupported, Trouble::None).into()
         }
         MechanismInvalid

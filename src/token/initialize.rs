@@ -227,9 +227,8 @@ fn blank<'a>(tokens: &'a [TokenInfo], uri: Option<&TokenUri>) -> Result<&'a Toke
 }
 
 fn one_to_erase<'a>(tokens: &'a [TokenInfo], serial: &str, uri: Option<&TokenUri>) -> Result<&'a TokenInfo> {
-    let named = |token: &&TokenInfo| {
-        token.initialized && token.serial == serial && uri.is_none_or(|uri| uri.matches(token))
-    };
+    let named =
+        |token: &&TokenInfo| token.initialized && token.serial == serial && uri.is_none_or(|uri| uri.matches(token));
     let mut found = tokens.iter().filter(named);
     match (found.next(), found.next()) {
         (Some(one), None) => Ok(one),

@@ -23,6 +23,8 @@ pub(crate) enum Mechanism {
     AesKeyWrap,
     /// RSA-OAEP with this hash, for MGF1 as well, and no label.
     RsaOaep(OaepHash),
+    /// AES in single blocks: for check values alone.
+    AesEcb,
     /// ECDSA over a hash that the host computed.
     #[cfg(feature = "governed")]
     Ecdsa,
@@ -51,6 +53,7 @@ impl Mechanism {
             Self::EcKeyPairGen => call(&RawMechanism::EccKeyPairGen),
             #[cfg(feature = "governed")]
             Self::Ecdsa => call(&RawMechanism::Ecdsa),
+            Self::AesEcb => call(&RawMechanism::AesEcb),
             Self::AesGcm { iv, aad } => call(&RawMechanism::AesGcm(GcmParams::new(iv, aad, GCM_TAG_BITS.into())?)),
             Self::AesKeyWrap if key_wrap == MechanismType::AES_KEY_WRAP => call(&RawMechanism::AesKeyWrap),
             Self::AesKeyWrap => call(&RawMechanism::VendorDefined(VendorDefinedMechanism::new::<()>(key_wrap, None))),

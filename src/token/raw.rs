@@ -256,9 +256,13 @@ fn longest(one: AttributeType) -> usize {
         AttributeType::Modulus | AttributeType::PublicExponent => 2048,
         AttributeType::EcPoint | AttributeType::EcParams => 256,
         AttributeType::Value => 4096,
-        AttributeType::Class | AttributeType::KeyType | AttributeType::ValueLen | AttributeType::ModulusBits => {
-            size_of::<CK_ULONG>()
-        }
+        // Three bytes, by the standard (PKCS#11 3.1, section 4.10.2).
+        AttributeType::CheckValue => 8,
+        AttributeType::KeyGenMechanism
+        | AttributeType::Class
+        | AttributeType::KeyType
+        | AttributeType::ValueLen
+        | AttributeType::ModulusBits => size_of::<CK_ULONG>(),
         _ => size_of::<CK_BBOOL>(),
     }
 }

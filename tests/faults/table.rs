@@ -72,7 +72,7 @@ fn expected(function: &str, code: &str, once: bool) -> ErrorKind {
         return ErrorKind::KeyState;
     }
     // The token cannot do this, or not with these parameters.
-    if matches!(function, "C_EncryptInit" | "C_DecryptInit") && code == "CKR_ARGUMENTS_BAD" {
+    if matches!(function, "C_EncryptInit" | "C_DecryptInit" | "C_WrapKey") && code == "CKR_ARGUMENTS_BAD" {
         return ErrorKind::Unsupported;
     }
     let cannot = "MECHANISM_INVALID MECHANISM_PARAM_INVALID FUNCTION_NOT_SUPPORTED KEY_SIZE_RANGE CURVE_NOT_SUPPORTED \

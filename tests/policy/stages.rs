@@ -73,7 +73,7 @@ fn the_key_is_asked_for_only_where_it_is_needed() {
 const NAMES: [&str; 5] = ["k", "a/k", "a/b/k", "keyward/k", "k2"];
 const STATES: [KeyState; 4] = [KeyState::Pending, KeyState::Active, KeyState::Retired, KeyState::Disabled];
 const ALGORITHMS: [WrappingAlgorithm; 2] = [WrappingAlgorithm::AesGcm, WrappingAlgorithm::RsaOaep];
-const PROVENANCES: [Provenance; 3] = [Provenance::Generated, Provenance::Adopted, Provenance::Foreign];
+const PROVENANCES: [Provenance; 5] = Provenance::ALL;
 
 /// Conditions, some of which cannot be evaluated.
 fn condition() -> impl Strategy<Value = String> {

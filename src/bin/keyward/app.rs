@@ -150,7 +150,7 @@ impl App {
         }
         let only = if names.is_empty() { self.config.keys.clone() } else { Some(names.to_vec()) };
         let dress = move |token: Token, config: &Config| {
-            let mut provider = HsmProvider::new(token);
+            let mut provider = HsmProvider::new(token).accept(config.accept.iter().copied());
             if let Some(max) = config.max_gcm_wraps {
                 provider = provider.max_gcm_wraps(max);
             }

@@ -2,6 +2,7 @@
 
 use crate::cache::Cache;
 use crate::object::table::Object;
+use keyward::key::Provenance;
 use keyward::{Error, ErrorKind, KeyName};
 use serde::Deserialize;
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
@@ -22,6 +23,9 @@ pub(crate) struct Config {
     /// The only master keys that may be used.
     #[serde(default, deserialize_with = "names")]
     pub(crate) keys: Option<Vec<KeyName>>,
+    /// How keys that were outside a token once may have come.
+    #[serde(default, deserialize_with = "provenances")]
+    pub(crate) accept: Vec<Provenance>,
     /// The most sessions at once.
     pub(crate) max_sessions: Option<NonZeroUsize>,
     /// How long to wait for a session.
@@ -140,6 +144,12 @@ fn names<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Vec
     names.map(Some).map_err(|_| serde::de::Error::custom("one of the keys is not a key name"))
 }
 
+fn provenances<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<Provenance>, D::Error> {
+    let known = |word: &String| word.parse().ok().filter(|one: &Provenance| one.must_be_accepted());
+    let accepted = Vec::<String>::deserialize(deserializer)?.iter().map(known).collect::<Option<_>>();
+    accepted.ok_or_else(|| serde::de::Error::custom("'accept' lists \"trusted-wrap\" and \"components\""))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -152,6 +162,9 @@ mod tests {
         .unwrap();
         assert_eq!(config.keys.unwrap().len(), 2);
         assert_eq!(config.max_gcm_wraps, Some(6));
+        assert!(config.accept.is_empty());
+        let config = Config::parse("accept = ['trusted-wrap']").unwrap();
+        assert_eq!(config.accept, [Provenance::TrustedWrap]);
         assert!(Config::parse("").unwrap().keys.is_none());
     }
 
@@ -163,6 +176,8 @@ mod tests {
             ("keys = ['a b']", 1, "not a key name"),
             ("max_sessions = 0", 1, "nonzero"),
             ("keys = 'pin-value=123'", 1, "expected a sequence"),
+            ("accept = ['components', 'pin-value=123']", 1, "'accept' lists"),
+            ("accept = ['generated']", 1, "'accept' lists"),
             ("keys = ['a', 'pin-value=123']", 1, "not a key name"),
             ("max_sessions = 'pin-value=123, expected'", 1, "expected a nonzero"),
         ] {

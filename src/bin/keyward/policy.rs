@@ -101,9 +101,9 @@ struct Described {
     /// aes-gcm, aes-kw, rsa-oaep or rsa-oaep-sha1 [default: aes-gcm; for CreateKey the token's choice]
     #[arg(long)]
     algorithm: Option<WrappingAlgorithm>,
-    /// Where the key comes from [default: generated]
-    #[arg(long, value_enum)]
-    provenance: Option<Origin>,
+    /// Where the key comes from: generated, adopted, trusted-wrap, components or foreign [default: generated]
+    #[arg(long)]
+    provenance: Option<Provenance>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -112,13 +112,6 @@ enum State {
     Active,
     Retired,
     Disabled,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Origin {
-    Generated,
-    Adopted,
-    Foreign,
 }
 
 impl Explain {
@@ -170,11 +163,7 @@ impl Described {
                 Some(State::Disabled) => KeyState::Disabled,
             },
         );
-        key.provenance = match self.provenance {
-            None | Some(Origin::Generated) => Provenance::Generated,
-            Some(Origin::Adopted) => Provenance::Adopted,
-            Some(Origin::Foreign) => Provenance::Foreign,
-        };
+        key.provenance = self.provenance.unwrap_or(Provenance::Generated);
         key
     }
 

@@ -78,7 +78,7 @@ impl Finding {
         let token = app.open_one(uri).map_err(|error| ("login", error))?;
         self.checks.push(Check::ok("login", "done"));
         self.describe(&token);
-        let provider = HsmProvider::new(token.clone());
+        let provider = HsmProvider::new(token.clone()).accept(app.config().accept.iter().copied());
         if repair {
             self.repair(app, &provider, token).map_err(|error| ("repair", error))?;
         }
