@@ -94,7 +94,10 @@ impl MasterKey {
         let mut public = None;
         match class {
             KeyClass::Aes => {
-                if shown.number(Attribute::ValueLen).is_some_and(|len| len != 32) {
+                // SoftHSM says 0 of every key that it unwrapped. Of one that Keyward let arrive it is known that
+                // 32 bytes came, and nothing shorter.
+                let unknown = |len| len == 0 && provenance.must_be_accepted();
+                if shown.number(Attribute::ValueLen).is_some_and(|len| len != 32 && !unknown(len)) {
                     description.problems.push("it is not an AES-256 key".to_owned());
                 }
             }

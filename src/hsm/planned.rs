@@ -81,6 +81,7 @@ fn find_or_create(session: &Session<'_>, plan: &PlannedKey) -> Result<MasterKey>
             // It is no news that it is there, but it must be the one that was made.
             found.check_usable()?;
             canary::verify(session, &found)?;
+            Record::destroy_pending(session, plan.kek_id, &plan.label())?;
             return Ok(found);
         }
         refuse_finished_rival(session, plan)?;
@@ -141,6 +142,7 @@ fn win_and_finish(session: &Session<'_>, plan: &PlannedKey, mine: &MasterKey) ->
         Err(error)
     })?;
     let key = create::finish(session, mine, canary)?;
+    Record::destroy_pending(session, plan.kek_id, &plan.label())?;
     match key.description.state {
         KeyState::Active => Ok(key),
         _ => Err(key.wrong_state("protect")),

@@ -126,6 +126,17 @@ impl Record {
         Ok(records.filter(|record| record.kek_id == kek_id).max_by_key(Self::weight))
     }
 
+    /// Destroys what an interrupted change left beside the finished record of a key: that it was not finished.
+    pub(super) fn destroy_pending(session: &Session<'_>, kek_id: KekId, label: &str) -> Result<()> {
+        let mut records = scan(session, label)?;
+        records.retain(|(_, record)| record.kek_id == kek_id);
+        if !records.iter().any(|(_, record)| record.canary.is_some()) {
+            return Ok(());
+        }
+        records.retain(|(_, record)| record.canary.is_none());
+        records.into_iter().try_for_each(|(handle, _)| session.destroy_object(handle))
+    }
+
     fn weight(&self) -> (bool, bool, Option<SystemTime>) {
         (self.canary.is_some(), self.destroy_after.is_none(), self.destroy_after)
     }

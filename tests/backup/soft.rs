@@ -4,6 +4,10 @@
 #[allow(dead_code)]
 mod raw;
 
+#[path = "../provider/records.rs"]
+#[allow(dead_code)]
+mod records;
+
 use crate::*;
 use cryptoki::object::Attribute;
 use keyward::hsm::backup::TransportKey;
@@ -106,7 +110,8 @@ fn a_record_that_says_generated_does_not_make_up_for_what_the_token_says() {
             panic!("a record has a value");
         };
         let forged = String::from_utf8(text.clone()).unwrap().replace("trusted-wrap", "generated");
-        session.update_attributes(record, &[Attribute::Value(forged.into_bytes())]).unwrap();
+        session.destroy_object(record).unwrap();
+        records::write(&session, "records:1", &forged);
         let hsm = soft.provider().accept(BROUGHT);
         let answer = hsm.generate_data_key(&plan.name, &EncryptionContext::new(), DataKeyLength::Bytes32);
         let error = assert_kind(answer, ErrorKind::KeyAttributes);

@@ -14,7 +14,7 @@ pub(crate) const PIN: &str = "backup-user-pin";
 pub(crate) const SO_PIN: &str = "backup-so-pin";
 const KRYOPTIC: &str = "KEYWARD_BACKUP_ON";
 /// So many slots with blank tokens.
-const SLOTS: usize = 40;
+const SLOTS: usize = 90;
 
 pub(crate) fn on_kryoptic() -> bool {
     std::env::var_os(KRYOPTIC).is_some()

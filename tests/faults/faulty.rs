@@ -52,6 +52,11 @@ impl Faulty {
         name.into()
     }
 
+    /// Its module, which another process can load as well.
+    pub(crate) fn module(&self) -> &std::path::Path {
+        &self.module
+    }
+
     pub(crate) fn uri(&self) -> TokenUri {
         let uri: TokenUri = format!("pkcs11:token={}", self.soft.uri().token().unwrap()).parse().unwrap();
         uri.or_module_path(Some(self.module.clone()))

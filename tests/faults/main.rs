@@ -1,6 +1,7 @@
 //! What goes wrong with tokens, and what becomes of it. SoftHSM behind a module that injects faults: build
 //! that with `cargo build -p keyward-fault`, and run under `softhsm/with`.
 mod counts;
+mod crossing;
 mod faulty;
 mod hard;
 mod leaks;

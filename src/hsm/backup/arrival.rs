@@ -79,11 +79,15 @@ pub(super) fn enable(session: &Session<'_>, key: &MasterKey) -> Result<()> {
 
 /// Finishes a pending key, whose canary was opened by whoever had to.
 pub(super) fn finish(session: &Session<'_>, plan: &PlannedKey, key: MasterKey, canary: &Canary) -> Result<MasterKey> {
-    if !key.is_pending() {
-        return Ok(key);
-    }
-    planned::win(session, plan, &key)?;
-    create::finish(session, &key, canary.wrapped().clone())
+    let key = match key.is_pending() {
+        false => key,
+        true => {
+            planned::win(session, plan, &key)?;
+            create::finish(session, &key, canary.wrapped().clone())?
+        }
+    };
+    Record::destroy_pending(session, plan.kek_id, &plan.label())?;
+    Ok(key)
 }
 
 /// Destroys a pending key and its record.

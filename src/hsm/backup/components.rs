@@ -3,6 +3,7 @@
 use super::super::HsmProvider;
 use super::super::object::MasterKey;
 use super::super::planned::{self, PlannedKey};
+use super::super::record::Record;
 use super::super::restore::Canary;
 use super::super::wrap::SessionObject;
 use super::super::{lookup, object::KeyClass, template};
@@ -102,7 +103,9 @@ pub fn import_components(
         match planned::find(session, plan, PROVENANCE)? {
             Some(there) if !there.is_pending() => {
                 there.check_usable()?;
-                return is_of(session, plan, &there, &value).map(|()| there.description);
+                is_of(session, plan, &there, &value)?;
+                Record::destroy_pending(session, plan.kek_id, &plan.label())?;
+                return Ok(there.description);
             }
             // It may be of another value, and nobody has used it.
             Some(_) => arrival::discard(session, plan, PROVENANCE)?,

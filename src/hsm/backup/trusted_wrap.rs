@@ -5,7 +5,7 @@
 //! 1. on the source, the record of a pending key;
 //! 2. an AES key as an object of one session, extractable, that may do nothing: it ends with the session;
 //! 3. it is wrapped under the transport key's public half;
-//! 4. it is copied to an object of the token that cannot be extracted, and destroyed;
+//! 4. it is made unextractable, copied to an object of the token, and destroyed;
 //! 5. on the backup token, the record of a pending key, and the key unwrapped beside it, not extractable;
 //! 6. each token opens what the other wrapped;
 //! 7. the backup's record is finished, and then the source's.
@@ -16,7 +16,7 @@
 
 use super::super::HsmProvider;
 use super::super::object::KeyClass;
-use super::super::planned::PlannedKey;
+use super::super::planned::{self, PlannedKey};
 use super::super::restore::Canary;
 use super::super::wrap::SessionObject;
 use super::arrival::{self, Stage};
@@ -73,7 +73,13 @@ pub fn trusted_wrap(
     pinned: &str,
 ) -> Result<TrustedWrap> {
     check(source, backup, plan, transport, pinned)?;
-    let stage = |hsm: &HsmProvider| hsm.changing(|session| arrival::stage(session, plan, PROVENANCE));
+    let stage = |hsm: &HsmProvider| {
+        hsm.changing(|session| {
+            // On both, before anything is made on either.
+            planned::refuse_finished_rival(session, plan)?;
+            arrival::stage(session, plan, PROVENANCE)
+        })
+    };
     let stages = (stage(source)?, stage(backup)?);
     match stages {
         (Stage::Pending | Stage::Finished, Stage::Pending | Stage::Finished) => {
@@ -135,17 +141,10 @@ fn export(session: &Session<'_>, plan: &PlannedKey, transport: &TransportKey) ->
         let handle = session.generate_key(Mechanism::AesKeyGen, template)?;
         let passing = SessionObject { session, handle };
         exported = Some(wrap(session, &passing, transport)?);
-        session.copy_object(
-            passing.handle,
-            vec![
-                Attribute::Token(true),
-                Attribute::Private(true),
-                Attribute::Sensitive(true),
-                Attribute::Extractable(false),
-                Attribute::Label(plan.label().into_bytes()),
-                Attribute::Id(plan.kek_id.as_bytes().to_vec()),
-            ],
-        )
+        // From here on it cannot be wrapped again. Before it is copied, because Kryoptic does not let a copy differ in
+        // that; the copy is looked at afterwards.
+        session.set_attributes(passing.handle, vec![Attribute::Extractable(false)])?;
+        session.copy_object(passing.handle, vec![Attribute::Token(true)])
     })?;
     exported.ok_or_else(|| Error::new(ErrorKind::Internal, "a key was copied and not wrapped"))
 }

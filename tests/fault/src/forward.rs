@@ -12,7 +12,7 @@ pub(crate) fn functions(mut list: CK_FUNCTION_LIST) -> CK_FUNCTION_LIST {
     }
     ours! {
         C_Initialize C_Finalize C_GetInfo C_GetSlotList C_GetTokenInfo C_GetMechanismList C_GetMechanismInfo
-        C_InitToken C_InitPIN C_OpenSession C_CloseSession C_GetSessionInfo C_Login C_Logout C_CreateObject
+        C_InitToken C_InitPIN C_OpenSession C_CloseSession C_GetSessionInfo C_Login C_Logout C_CreateObject C_CopyObject
         C_DestroyObject C_GetAttributeValue C_SetAttributeValue C_FindObjectsInit C_FindObjects
         C_FindObjectsFinal C_EncryptInit C_Encrypt C_DecryptInit C_Decrypt C_GenerateKey C_GenerateKeyPair
         C_WrapKey C_UnwrapKey C_GenerateRandom C_SignInit C_Sign
@@ -36,6 +36,9 @@ fn around(
             call(instance, &plan)
         }
     });
+    if plan.kill_after {
+        crate::instance::kill_this_process();
+    }
     let code = plan.late.unwrap_or(code);
     instance.done(function, &plan, code);
     code
@@ -82,6 +85,7 @@ with_session! {
     C_Login(user: CK_USER_TYPE, pin: CK_UTF8CHAR_PTR, len: CK_ULONG);
     C_Logout();
     C_CreateObject(template: CK_ATTRIBUTE_PTR, count: CK_ULONG, object: CK_OBJECT_HANDLE_PTR);
+    C_CopyObject(object: CK_OBJECT_HANDLE, template: CK_ATTRIBUTE_PTR, count: CK_ULONG, copy: CK_OBJECT_HANDLE_PTR);
     C_DestroyObject(object: CK_OBJECT_HANDLE);
     C_SetAttributeValue(object: CK_OBJECT_HANDLE, template: CK_ATTRIBUTE_PTR, count: CK_ULONG);
     C_FindObjectsInit(template: CK_ATTRIBUTE_PTR, count: CK_ULONG);

@@ -63,6 +63,7 @@ pub(crate) struct Plan {
     pub(crate) write_iv: bool,
     pub(crate) zero_iv: bool,
     pub(crate) too_small_first: bool,
+    pub(crate) kill_after: bool,
     log: bool,
 }
 
@@ -70,6 +71,16 @@ pub(crate) struct Plan {
 pub(crate) fn instance() -> Option<&'static Instance> {
     static INSTANCE: OnceLock<Option<Instance>> = OnceLock::new();
     INSTANCE.get_or_init(|| Instance::new().inspect_err(|error| eprintln!("keyward-fault: {error}")).ok()).as_ref()
+}
+
+/// As `kill -9` does: nothing is closed, flushed or told.
+pub(crate) fn kill_this_process() -> ! {
+    // SAFETY: a signal that no process survives, to this one.
+    unsafe { libc::kill(libc::getpid(), libc::SIGKILL) };
+    // Until it arrives.
+    loop {
+        thread::yield_now();
+    }
 }
 
 fn own_path() -> Option<PathBuf> {
@@ -155,6 +166,8 @@ impl Instance {
                 Action::ZeroIv => (plan.write_iv, plan.zero_iv) = (true, true),
                 Action::TooSmallFirst => plan.too_small_first = true,
                 Action::Dead => dead = true,
+                Action::Kill => kill_this_process(),
+                Action::KillAfter => plan.kill_after = true,
                 Action::Log => plan.log = true,
             }
         }

@@ -26,6 +26,8 @@
 //! | `zero-iv` | the same, and an IV that is not all zeros is refused |
 //! | `too-small-first` | the first call finds the buffer too small, the next does the work |
 //! | `dead` | as p11-kit's client whose server died: `CKR_DEVICE_ERROR` until the module is finalized and initialized again, and no slots while this stands |
+//! | `kill` | the process is killed before the call, as by `kill -9` |
+//! | `kill-after` | the same, after the token did what it was asked to and before anybody hears of it |
 //! | `log` | the call is logged: `FUNCTION CODE` |
 //!
 //! The real module is initialized once and never finalized: several instances in a process share it.

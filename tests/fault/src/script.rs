@@ -22,6 +22,7 @@ pub(crate) const FUNCTIONS: &[&str] = &[
     "C_Login",
     "C_Logout",
     "C_CreateObject",
+    "C_CopyObject",
     "C_DestroyObject",
     "C_GetAttributeValue",
     "C_SetAttributeValue",
@@ -74,6 +75,8 @@ pub(crate) enum Action {
     ZeroIv,
     TooSmallFirst,
     Dead,
+    Kill,
+    KillAfter,
     Log,
 }
 
@@ -135,6 +138,8 @@ fn parse_rule(line: &str) -> Option<Rule> {
         ("zero-iv", None) => Action::ZeroIv,
         ("too-small-first", None) => Action::TooSmallFirst,
         ("dead", None) => Action::Dead,
+        ("kill", None) => Action::Kill,
+        ("kill-after", None) => Action::KillAfter,
         ("log", None) => Action::Log,
         _ => return None,
     };
