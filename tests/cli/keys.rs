@@ -9,6 +9,34 @@ fn json(text: &str) -> Value {
 }
 
 #[test]
+fn a_key_proves_what_it_can_and_the_rest_is_told_as_claimed() {
+    let bench = Bench::new();
+    bench.ok("key create payments");
+    bench.ok("key rotate payments");
+    bench.ok("key create mailbox --algorithm rsa-oaep-sha1");
+    let proof = json(&bench.ok("key prove payments --json"));
+    assert_eq!((&proof["key"]["version"], &proof["key"]["provenance"]), (&2.into(), &"generated".into()));
+    assert_eq!((&proof["canary_opens"], &proof["check_value_source"]), (&true.into(), &"told".into()));
+    assert_eq!(proof["check_value"].as_str().unwrap().len(), 6);
+    let attributes = proof["attributes"].as_array().unwrap();
+    let claim = |name: &str| &attributes.iter().find(|one| one["name"] == name).unwrap()["claim"];
+    assert_eq!((claim("CKA_SENSITIVE"), claim("CKA_EXTRACTABLE")), (&true.into(), &false.into()));
+    assert_eq!((claim("CKA_LABEL"), claim("CKA_VALUE_LEN")), (&"payments:2".into(), &32.into()));
+    assert_eq!((claim("CKA_ID"), claim("CKA_MODULUS")), (&proof["key"]["kek_id"], &Value::Null));
+    let text = bench.ok("key prove payments:1");
+    assert!(text.contains("opens what it wrapped when it was made"), "{text}");
+    assert!(text.lines().any(|line| line.split_whitespace().eq(["CKA_NEVER_EXTRACTABLE", "true"])), "{text}");
+    let proof = json(&bench.ok("key prove mailbox --json"));
+    assert_eq!((&proof["check_value"], proof["fingerprint"].as_str().unwrap().len()), (&Value::Null, 64));
+    // A disabled key opens nothing, and is not said to have failed.
+    bench.ok("key disable payments:1");
+    let proof = json(&bench.ok("key prove payments:1 --json"));
+    assert_eq!((&proof["canary_opens"], &proof["canary"]), (&Value::Null, &"not asked: the key is disabled".into()));
+    let hint = "keyward: hint: `keyward key list` shows those that there are";
+    bench.refuses("key prove nothing", 1, &["keyward: error: there is no key 'nothing'", hint]);
+}
+
+#[test]
 fn from_creation_to_destruction() {
     let bench = Bench::new();
     assert_eq!(bench.ok("key list -q"), "");

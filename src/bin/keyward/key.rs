@@ -4,6 +4,7 @@ mod destroy;
 mod expire;
 pub(crate) mod listing;
 mod managed;
+mod prove;
 mod rotate;
 mod usage;
 mod used_in;
@@ -51,6 +52,7 @@ pub(crate) enum KeyCommand {
         #[command(flatten)]
         format: Format,
     },
+    Prove(prove::Prove),
     Rotate(rotate::Rotate),
     /// Forbid one version every use, until it is enabled again
     Disable {
@@ -137,6 +139,7 @@ impl KeyCommand {
             }
             Self::List { format } => list(app, format)?,
             Self::Show { key, format } => show(app, &key, format)?,
+            Self::Prove(args) => return args.run(app),
             Self::Rotate(args) => args.run(app)?,
             Self::Disable { key, managed, format } => {
                 managed.allow(&key.name, "disabled")?;
