@@ -42,6 +42,43 @@ fn a_sweep_destroys_what_is_planned_and_tells_of_the_rest() {
     assert_opens(&hsm, &hsm, &plan.name);
 }
 
+/// The files of all tokens, which are SoftHSM's only protection.
+fn is_on_disk(value: &[u8]) -> bool {
+    let conf = std::fs::read_to_string(std::env::var("SOFTHSM2_CONF").unwrap()).unwrap();
+    let tokens = conf.lines().find_map(|line| line.strip_prefix("directories.tokendir = ")).unwrap();
+    let files =
+        |dir: &std::path::Path| std::fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
+    files(tokens.as_ref())
+        .flat_map(|token| files(&token).collect::<Vec<_>>())
+        .any(|file| std::fs::read(file).is_ok_and(|bytes| bytes.windows(value.len()).any(|window| window == value)))
+}
+
+#[test]
+fn an_aes_key_of_the_security_officer_lies_in_clear() {
+    // Why nothing is wrapped under an AES key: a fact about SoftHSM that the rule rests on.
+    let soft = SoftToken::new();
+    let import = |session: &cryptoki::session::Session, private: bool, value: &[u8; 32]| {
+        session.create_object(&[
+            Attribute::Class(cryptoki::object::ObjectClass::SECRET_KEY),
+            Attribute::KeyType(cryptoki::object::KeyType::AES),
+            Attribute::Token(true),
+            Attribute::Private(private),
+            Attribute::Sensitive(true),
+            Attribute::Extractable(false),
+            Attribute::Value(value.to_vec()),
+        ])
+    };
+    let session = raw::session(soft.uri().token().unwrap());
+    session.login(cryptoki::session::UserType::So, Some(&cryptoki::types::AuthPin::from("test-so-pin"))).unwrap();
+    let (of_officer, of_user) = (b"the security officer's AES key 1", b"a user's AES key, made as such 2");
+    assert!(import(&session, true, of_officer).is_err(), "it cannot be private");
+    import(&session, false, of_officer).unwrap();
+    session.logout().unwrap();
+    drop(session);
+    import(&raw::logged_in(&soft), true, of_user).unwrap();
+    assert_eq!((is_on_disk(of_officer), is_on_disk(of_user)), (true, false));
+}
+
 #[test]
 fn a_public_object_of_the_same_label_is_in_the_evidence() {
     let soft = SoftToken::new();

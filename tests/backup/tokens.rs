@@ -80,7 +80,7 @@ fn all_of_both_on_kryoptic() {
     std::fs::write(&conf, (1..=SLOTS).map(slot).collect::<String>()).unwrap();
     let output = Command::new(std::env::current_exe().unwrap())
         // It deadlocks where one thread logs out while another encrypts.
-        .args(["both::", "--test-threads=1"])
+        .args(["both::", "--test-threads=1", "--nocapture"])
         .env("KRYOPTIC_CONF", &conf)
         .env(KRYOPTIC, module)
         .output()
