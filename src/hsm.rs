@@ -25,6 +25,7 @@ mod rotate;
 mod sweep;
 mod template;
 mod wrap;
+mod wraps;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::{
@@ -43,6 +44,7 @@ pub use restore::Canary;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 pub use sweep::{KeyObject, Sweep};
+use wraps::WrapCounter;
 
 #[cfg(feature = "governed")]
 pub use audit_key::AuditKey;
@@ -365,38 +367,6 @@ impl Refusals {
             known().insert(algorithm, code);
         }
         Ok(code)
-    }
-}
-
-/// How often this provider wrapped under each AES-GCM key version.
-#[derive(Debug)]
-struct WrapCounter {
-    max: u64,
-    counts: Mutex<HashMap<KekId, u64>>,
-}
-
-impl WrapCounter {
-    /// With random 96-bit IVs, the bound on invocations under one key (NIST SP 800-38D, 8.3).
-    const MAX: u64 = 1 << 32;
-
-    fn count(&self, id: KekId) -> Result<()> {
-        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = counts.entry(id).or_insert(0);
-        if *count >= self.max {
-            return Err(Error::new(
-                ErrorKind::LimitExceeded,
-                format!("the limit of {} AES-GCM wraps under KEK {id} is reached", self.max),
-            )
-            .with_hint("rotate the key; a new version starts from zero"));
-        }
-        *count += 1;
-        Ok(())
-    }
-}
-
-impl Default for WrapCounter {
-    fn default() -> Self {
-        Self { max: Self::MAX, counts: Mutex::default() }
     }
 }
 

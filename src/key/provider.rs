@@ -1,11 +1,11 @@
 //! The seam: who protects data keys, and who administers master keys.
 
 use super::{
-    DataKey, DataKeyLength, EncryptionContext, KekId, KeyName, KeyVersion, PublicKey, WrappedKeys, WrappingAlgorithm,
+    DataKey, DataKeyLength, EncryptionContext, KekId, KeyName, KeyVersion, Provenance, PublicKey, WrappedKeys,
+    WrappingAlgorithm,
 };
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use std::fmt;
-use std::str::FromStr;
 use std::time::SystemTime;
 
 /// A master key, by name (its current version) or by the id of one version.
@@ -53,63 +53,6 @@ impl KeyState {
 }
 
 impl fmt::Display for KeyState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
-
-/// Where a master key came from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Provenance {
-    /// Generated on its token by Keyward.
-    Generated,
-    /// Made by another tool and taken over with `adopt`.
-    Adopted,
-    /// Generated on a token and wrapped there under a public key of the token that keeps it as well, by
-    /// Keyward ([`trusted_wrap`](crate::hsm::backup::trusted_wrap)). It could be extracted for a moment.
-    TrustedWrap,
-    /// Put together from components that people brought
-    /// ([`import_components`](crate::hsm::backup::import_components)). This host's memory has held it.
-    Components,
-    /// Made by another tool; nothing is recorded about it.
-    Foreign,
-}
-
-impl Provenance {
-    /// All of them.
-    pub const ALL: [Self; 5] = [Self::Generated, Self::Adopted, Self::TrustedWrap, Self::Components, Self::Foreign];
-
-    /// Whether keys that came so are used only by who says that they may be: they were outside a token once.
-    #[must_use]
-    pub fn must_be_accepted(self) -> bool {
-        matches!(self, Self::TrustedWrap | Self::Components)
-    }
-
-    /// The provenance as a word.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Generated => "generated",
-            Self::Adopted => "adopted",
-            Self::TrustedWrap => "trusted-wrap",
-            Self::Components => "components",
-            Self::Foreign => "foreign",
-        }
-    }
-}
-
-impl FromStr for Provenance {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        Self::ALL.into_iter().find(|one| one.name() == text).ok_or_else(|| {
-            let names: Vec<_> = Self::ALL.iter().map(|one| one.name()).collect();
-            Error::new(ErrorKind::InvalidArgument, format!("a provenance is one of {}", names.join(", ")))
-        })
-    }
-}
-
-impl fmt::Display for Provenance {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.name())
     }

@@ -146,7 +146,7 @@ fn pass(
     value: &[u8; 32],
     mut as_what: Vec<Attribute>,
 ) -> Result<ObjectHandle> {
-    let of_token = as_what.iter().any(|one| *one == Attribute::Token(true));
+    let of_token = as_what.contains(&Attribute::Token(true));
     let wrapped = || -> Result<_> {
         let handle = transport::generate(session, plan.kek_id, false)?;
         let private = SessionObject { session, handle };
