@@ -49,7 +49,7 @@ pub(super) fn create(
         let outcome = match compete(session, name, version, &mine) {
             Ok(Standing::Won) => match enable_and_prove(session, &mine) {
                 // From here on others use it, and it is never destroyed: what is wrong is only told.
-                Ok(canary) => return finish(session, &mine, canary),
+                Ok(canary) => return finish(session, &mine, canary, Provenance::Generated),
                 Err(error) => Err(error),
             },
             Ok(Standing::Lost) => Err(exists(&label)),
@@ -192,8 +192,14 @@ pub(super) fn enable_and_prove(session: &Session<'_>, mine: &MasterKey) -> Resul
 }
 
 /// Finishes the record of a key that is proven, with the canary that stays in it.
-pub(super) fn finish(session: &Session<'_>, mine: &MasterKey, canary: WrappedKey) -> Result<MasterKey> {
-    let KeyDescription { kek_id, algorithm, provenance, .. } = mine.description;
+pub(super) fn finish(
+    session: &Session<'_>,
+    mine: &MasterKey,
+    canary: WrappedKey,
+    // Not what is read of the key: where its first record could not be written, that says nothing.
+    provenance: Provenance,
+) -> Result<MasterKey> {
+    let KeyDescription { kek_id, algorithm, .. } = mine.description;
     let label = &mine.description.label();
     let mut record = Record::new(kek_id, algorithm, provenance);
     record.canary = Some(canary);

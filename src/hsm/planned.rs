@@ -141,7 +141,7 @@ fn win_and_finish(session: &Session<'_>, plan: &PlannedKey, mine: &MasterKey) ->
         }
         Err(error)
     })?;
-    let key = create::finish(session, mine, canary)?;
+    let key = create::finish(session, mine, canary, Provenance::Generated)?;
     Record::destroy_pending(session, plan.kek_id, &plan.label())?;
     match key.description.state {
         KeyState::Active => Ok(key),

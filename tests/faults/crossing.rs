@@ -66,20 +66,20 @@ impl Work {
         }
     }
 
-    /// Whether it generates an RSA key each time, which takes long.
-    fn is_slow(self) -> bool {
+    /// Whether it generates an RSA key each time, which takes long, or is much as another is.
+    fn is_sampled(self) -> bool {
         match self {
             Self::Generate(algorithm) => algorithm.is_rsa(),
             Self::Import(_) | Self::Transport => true,
-            Self::Wrap(_) => false,
+            Self::Wrap(algorithm) => algorithm != WrappingAlgorithm::AesGcm,
         }
     }
 
-    /// Which calls are disturbed, with their numbers: all; where it is slow, those that write and the ones after
-    /// them. Between two writes the token is as it was.
+    /// Which calls are disturbed, with their numbers: all; or those that write and the ones after them, because
+    /// between two writes the token is as it was.
     fn disturbed(self, calls: &[String]) -> Vec<(usize, &str)> {
         let writes = |at: usize| calls.get(at).is_some_and(|function| WRITING.contains(&function.as_str()));
-        let worth = |at: &usize| !self.is_slow() || writes(*at) || at.checked_sub(1).is_some_and(writes);
+        let worth = |at: &usize| !self.is_sampled() || writes(*at) || at.checked_sub(1).is_some_and(writes);
         (0..calls.len()).filter(worth).map(|at| (at + 1, calls[at].as_str())).collect()
     }
 

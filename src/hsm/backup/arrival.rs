@@ -83,7 +83,7 @@ pub(super) fn finish(session: &Session<'_>, plan: &PlannedKey, key: MasterKey, c
         false => key,
         true => {
             planned::win(session, plan, &key)?;
-            create::finish(session, &key, canary.wrapped().clone())?
+            create::finish(session, &key, canary.wrapped().clone(), key.description.provenance)?
         }
     };
     Record::destroy_pending(session, plan.kek_id, &plan.label())?;
