@@ -321,3 +321,33 @@ fn a_reader_that_goes_away_is_no_error_to_tell() {
     // The script may fit into the pipe before the reader has gone.
     assert!(["status 0\n", "status 1\n"].contains(&stderr.as_str()), "{stderr}");
 }
+
+#[test]
+fn an_initialized_token_is_erased_only_by_its_serial_number() {
+    let bench = Bench::new();
+    bench.ok("key create payments");
+    let tokens: Value = serde_json::from_str(&bench.ok("token list --json")).unwrap();
+    let find = |label: &str| tokens.as_array().unwrap().iter().find(|token| token["label"] == label).unwrap().clone();
+    let serial = find("bench")["serial"].as_str().unwrap().to_owned();
+    bench.write("officer", "0815-officer");
+    bench.write("wrong", "0815-nobody");
+    bench.write("user", PIN);
+    let init = |officer: &str, serial: &str| {
+        format!("token init --label bench --so-pin-file {officer} --pin-file user --danger-erase {serial}")
+    };
+    bench.refuses(
+        &init("officer", "0123"),
+        5,
+        &[
+            "keyward: error: no initialized token has the serial number that is to be erased",
+            "keyward: hint: `keyward token list` shows the serial numbers",
+        ],
+    );
+    let refused = "keyward: error: cannot initialize the token: C_InitToken answered CKR_PIN_INCORRECT";
+    let hint = "keyward: hint: it was tried once and is not tried again; too many wrong PINs lock a token";
+    bench.refuses(&init("wrong", &serial), 6, &[refused, hint]);
+    assert!(bench.ok("key list").contains("payments:1"));
+    let erased = bench.ok(&init("officer", &serial));
+    assert!(erased.starts_with("initialized token 'bench', serial "), "{erased}");
+    assert_eq!(bench.ok("key list -q"), "");
+}
