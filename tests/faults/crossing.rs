@@ -1,4 +1,4 @@
-//! Planned keys, and keys that come to a second token, with a failure or a death at every single call.
+//! Planned keys, and keys that come to a second token, with a failure or a death at one call after another.
 //! Whoever asks again gets exactly the planned objects: none is missing, none is there twice, and nothing is left
 //! that could be extracted.
 
@@ -66,20 +66,12 @@ impl Work {
         }
     }
 
-    /// Whether it generates an RSA key each time, which takes long, or is much as another is.
-    fn is_sampled(self) -> bool {
-        match self {
-            Self::Generate(algorithm) => algorithm.is_rsa(),
-            Self::Import(_) | Self::Transport => true,
-            Self::Wrap(algorithm) => algorithm != WrappingAlgorithm::AesGcm,
-        }
-    }
-
-    /// Which calls are disturbed, with their numbers: all; or those that write and the ones after them, because
-    /// between two writes the token is as it was.
-    fn disturbed(self, calls: &[String]) -> Vec<(usize, &str)> {
+    /// Which calls are disturbed, with their numbers: those that write and the ones after them, because between two
+    /// writes the token is as it was; all of them where `KEYWARD_EVERY_CALL` is set, which takes long.
+    fn disturbed(calls: &[String]) -> Vec<(usize, &str)> {
+        let all = std::env::var_os("KEYWARD_EVERY_CALL").is_some();
         let writes = |at: usize| calls.get(at).is_some_and(|function| WRITING.contains(&function.as_str()));
-        let worth = |at: &usize| !self.is_sampled() || writes(*at) || at.checked_sub(1).is_some_and(writes);
+        let worth = |at: &usize| all || writes(*at) || at.checked_sub(1).is_some_and(writes);
         (0..calls.len()).filter(worth).map(|at| (at + 1, calls[at].as_str())).collect()
     }
 
@@ -196,7 +188,7 @@ const WRITING: [&str; 7] = [
 ];
 
 #[test]
-fn every_call_may_fail() {
+fn any_call_may_fail() {
     let began = Instant::now();
     let mut failed = 0;
     for work in Work::ALL {
@@ -211,7 +203,7 @@ fn every_call_may_fail() {
         let [of_source, of_backup] = calls(&pair, || work.run(&source, &backup, &plan).unwrap());
         Pair::finish_and_check(&well, work, &plan, &before, "undisturbed");
         for (faulty, calls) in [(&pair.source, &of_source), (&pair.backup, &of_backup)] {
-            for (at, function) in work.disturbed(calls) {
+            for (at, function) in Work::disturbed(calls) {
                 let late = WRITING.contains(&function).then_some("late CKR_DEVICE_ERROR");
                 // Not done and not known to be; done and not known to be.
                 for how in std::iter::once("answer CKR_DEVICE_ERROR").chain(late) {
@@ -229,11 +221,11 @@ fn every_call_may_fail() {
         println!("{work:?}: {calls:?} calls on source and backup, {run} runs ({:?})", began.elapsed());
     }
     println!("{failed} of these failed and were asked for again");
-    assert!(failed > 300, "{failed}");
+    assert!(failed > 100, "{failed}");
 }
 
 #[test]
-fn every_call_may_be_the_last() {
+fn any_call_may_be_the_last() {
     let began = Instant::now();
     let mut killed = 0;
     for (number, work) in Work::ALL.into_iter().enumerate() {
@@ -246,7 +238,7 @@ fn every_call_may_be_the_last() {
         let mut run = 0;
         for (faulty, calls) in [(&pair.source, &of_source), (&pair.backup, &of_backup)] {
             // Before each call: that is after the one before it, and after all that the other token did meanwhile.
-            for (at, _) in work.disturbed(calls) {
+            for (at, _) in Work::disturbed(calls) {
                 run += 1;
                 let plan = work.plan(run);
                 faulty.script(&format!("* {at} kill"));
@@ -266,7 +258,7 @@ fn every_call_may_be_the_last() {
         println!("{work:?}: {calls:?} calls on source and backup, {run} runs ({:?})", began.elapsed());
     }
     println!("{killed} processes were killed");
-    assert!(killed > 200, "{killed}");
+    assert!(killed > 100, "{killed}");
 }
 
 /// Does it in a process of its own.
@@ -293,7 +285,7 @@ const SOFT_PIN: &str = "test-user-pin";
 
 /// Not a test: what the child process does.
 #[test]
-#[ignore = "run by every_call_may_be_the_last"]
+#[ignore = "run by any_call_may_be_the_last"]
 fn child_process() {
     let env = |name: &str| std::env::var(format!("KEYWARD_CROSSING{name}")).unwrap();
     let asked = env("");
