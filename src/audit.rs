@@ -23,6 +23,7 @@ mod line;
 mod log;
 mod notary;
 mod options;
+pub(crate) mod sealed;
 mod verify;
 mod verifying;
 mod walk;

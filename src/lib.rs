@@ -55,6 +55,7 @@
 //! # Features
 //!
 //! - `aws-lc-rs` (default): the faster AES engine. The pure-Rust one is always there.
+//! - `ceremony`: plans, transcripts and shares of key ceremonies.
 //! - `governed`: policies, the audit log, and the provider that keeps both.
 //! - `metrics`: counters and histograms of calls to tokens, through the `metrics` facade.
 //! - `parquet`: key management for Parquet Modular Encryption.
@@ -68,6 +69,8 @@
 
 #[cfg(feature = "governed")]
 pub mod audit;
+#[cfg(feature = "ceremony")]
+pub mod ceremony;
 mod cipher;
 pub mod durable;
 pub mod envelope;

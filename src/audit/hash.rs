@@ -25,7 +25,7 @@ macro_rules! hexadecimal {
             }
 
             /// From lower-case hexadecimal digits: one value has one spelling.
-            pub(super) fn parse(text: &str) -> Option<Self> {
+            pub(crate) fn parse(text: &str) -> Option<Self> {
                 let mut bytes = [0; $len];
                 if text.len() != 2 * $len {
                     return None;
@@ -84,7 +84,7 @@ impl Hash {
     pub const ZERO: Self = Self([0; 32]);
 
     /// Of these bytes, one after the other.
-    pub(super) fn of(parts: &[&[u8]]) -> Self {
+    pub(crate) fn of(parts: &[&[u8]]) -> Self {
         let mut hash = Sha256::new();
         for part in parts {
             hash.update(part);
@@ -95,7 +95,7 @@ impl Hash {
 
 impl Id {
     /// A random one.
-    pub(super) fn random() -> crate::error::Result<Self> {
+    pub(crate) fn random() -> crate::error::Result<Self> {
         let mut bytes = [0; 16];
         getrandom::fill(&mut bytes).map_err(|cause| {
             crate::error::Error::new(crate::error::ErrorKind::Internal, "the system gives no random bytes")

@@ -1,6 +1,8 @@
 //! One line of a log: what it says, and its place in the chain (`docs/audit.md`, "A line").
 
 use super::hash::{Hash, Id};
+use super::sealed;
+pub(super) use super::sealed::{now, parse_time, system_time};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -8,10 +10,6 @@ use std::collections::BTreeMap;
 pub(super) const FORMAT: u32 = 1;
 /// What a line's hash begins with, so that it is no hash of anything else.
 const DOMAIN: &[u8] = b"keyward.audit.v1\0";
-/// What stands before a line's own hash.
-const BEFORE_HASH: &[u8] = b",\"hash\":\"";
-/// `,"hash":"` and 64 digits and `"}`.
-const TAIL: usize = BEFORE_HASH.len() + 64 + 2;
 
 /// A line of a log.
 ///
@@ -226,27 +224,7 @@ impl Line {
 
 /// The hash that a line of these bytes has; none where they are too few or end otherwise.
 fn own_hash(bytes: &[u8]) -> Option<Hash> {
-    let (body, tail) = bytes.split_at_checked(bytes.len().checked_sub(TAIL)?)?;
-    tail.starts_with(BEFORE_HASH).then(|| Hash::of(&[DOMAIN, body]))
-}
-
-/// The time now, as lines have it.
-pub(super) fn now() -> String {
-    spell(jiff::Timestamp::now())
-}
-
-fn spell(time: jiff::Timestamp) -> String {
-    format!("{time:.6}")
-}
-
-/// The time that a line has, where it is spelt as lines spell it.
-pub(super) fn parse_time(text: &str) -> Option<jiff::Timestamp> {
-    text.parse().ok().filter(|time| spell(*time) == text)
-}
-
-/// The same as the system has it.
-pub(super) fn system_time(text: &str) -> Option<std::time::SystemTime> {
-    parse_time(text)?.try_into().ok()
+    sealed::own_hash(DOMAIN, bytes)
 }
 
 #[cfg(test)]

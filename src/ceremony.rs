@@ -1,0 +1,54 @@
+//! Key ceremonies: making master keys in front of witnesses, so that years later anyone can check how they were made.
+//!
+//! This is the part that needs no token. A [`Plan`] says who makes which keys on which tokens; [`Plan::lint`] finds what
+//! contradicts itself in it; [`script()`] turns it into [`Step`]s, always the same ones. A run writes a [`Journal`] into
+//! a [`Bundle`] directory: the intent of each step before it is done, what came of it afterwards, every line hashed
+//! over the one before. [`Verify`] checks a bundle offline, against its plan and the signatures of its witnesses.
+//!
+//! What a bundle proves and what it does not: the chain and the witnesses' signatures prove that nothing in it was
+//! changed after they signed. That the keys are what it says is what the module said and the witnesses saw. No token
+//! attests AES keys over PKCS#11.
+//!
+//! PINs are split into [`shares`]. That is done by this program and not by the token: PKCS#11 has no M of N, and the
+//! PIN is whole in memory whenever it is used.
+
+mod bundle;
+mod entry;
+mod expect;
+mod id;
+mod journal;
+mod line;
+mod minisign;
+mod name;
+mod plan;
+mod report;
+mod script;
+pub mod shares;
+mod statement;
+mod status;
+mod step;
+mod transcript;
+mod verify;
+pub mod words;
+
+pub use bundle::Bundle;
+pub use entry::{Decision, Entry, Fact, ModuleFact, ObjectFact, Outcome};
+pub use expect::expected_attributes;
+pub use id::{RunId, planned_id};
+pub use journal::{Begin, Journal};
+pub use line::Line;
+pub use minisign::{WitnessKey, WitnessSecret};
+pub use name::{Name, Serial};
+pub use plan::{
+    Answers, Backup, BackupMethod, Custody, Destruction, ExportMechanism, Finding, KeyOrigin, Person, Plan, PlannedKey,
+    PlannedToken, Role, Usage,
+};
+pub use report::report;
+pub use script::{script, to_markdown};
+pub use statement::Statement;
+pub use status::{Status, StepStatus};
+pub use step::{Step, StepId, StepKind};
+pub use transcript::{Attempt, Progress, Torn, Transcript};
+pub use verify::{KeyClaim, Verification, Verify};
+
+pub use crate::audit::{Hash, Id};

@@ -1,0 +1,285 @@
+//! Writing a transcript: every line is on the disk before anything follows from it.
+
+use super::bundle::Bundle;
+use super::entry::{Decision, Entry, FORMAT, Fact, Outcome};
+use super::id::RunId;
+use super::line::{Line, MAX_LEN};
+use super::name::Name;
+use super::plan::Plan;
+use super::step::StepId;
+use super::transcript::{End, Progress, Transcript};
+use crate::audit::{Hash, Id, sealed};
+use crate::durable::sync_entry;
+use crate::error::{Error, ErrorKind, Result};
+use rustix::fs::{FallocateFlags, FlockOperation, fallocate, flock};
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// How much room an intent keeps on the disk for what will be told of its outcome, in bytes.
+const ROOM: u64 = 32 * 1024;
+
+/// What a run begins with.
+#[derive(Clone, Debug)]
+pub struct Begin {
+    /// Whether it is a rehearsal.
+    pub rehearsal: bool,
+    /// The version of the program.
+    pub tool: String,
+}
+
+/// The transcript of a run that is going on. Nobody else can write to it meanwhile.
+///
+/// Every entry is synced before its call returns. After an error nothing of the entry is there, and nothing that was
+/// there before is lost: the call can be made again.
+#[derive(Debug)]
+pub struct Journal {
+    path: PathBuf,
+    file: File,
+    host: String,
+    len: u64,
+    lines: Vec<Line>,
+    progress: Progress,
+    run: RunId,
+    now: fn() -> String,
+}
+
+impl Journal {
+    /// Begins the transcript of a bundle with a new run id.
+    ///
+    /// # Errors
+    /// `OutputExists` where it has begun already; `Io` where it cannot be written, or another process has it open.
+    pub fn begin(bundle: &Bundle, begin: Begin) -> Result<Self> {
+        Self::begin_with(bundle, begin, sealed::now)
+    }
+
+    fn begin_with(bundle: &Bundle, begin: Begin, now: fn() -> String) -> Result<Self> {
+        let text = bundle.plan_text()?;
+        let plan = Plan::parse(&text)?;
+        let path = bundle.transcript_path();
+        let mut file = open_locked(&path, true)?;
+        let mut there = Vec::new();
+        file.read_to_end(&mut there).map_err(|error| cannot("read", &path, error))?;
+        // What was cut off before its first line had ended was on nobody's mind yet.
+        if there.contains(&b'\n') {
+            let message = format!("the ceremony in '{}' has begun already", bundle.path().display());
+            return Err(
+                Error::new(ErrorKind::OutputExists, message).with_hint("`keyward ceremony resume` goes on with it")
+            );
+        }
+        file.set_len(0).map_err(|error| cannot("write", &path, error))?;
+        let run = Id::random()?;
+        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        let mut journal = Self { path, file, host, len: 0, lines: Vec::new(), progress: Progress::default(), run, now };
+        let Begin { rehearsal, tool } = begin;
+        let plan_hash = Plan::hash(&text);
+        journal.append(Entry::Begun { format: FORMAT, ceremony: plan.id, plan: plan_hash, run, tool, rehearsal })?;
+        sync_entry(&journal.path)?;
+        Ok(journal)
+    }
+
+    /// Goes on with the transcript of a bundle, and says so in it.
+    ///
+    /// What an interrupted run had begun to write is cut off; how much that was, and its hash, is told.
+    ///
+    /// # Errors
+    /// `NotAuthentic` where the transcript is not as it was written, or the plan is another; `InvalidArgument` where it
+    /// is closed or was stopped; `Io` where it cannot be written, or another process has it open.
+    pub fn resume(bundle: &Bundle, tool: &str) -> Result<Self> {
+        let path = bundle.transcript_path();
+        let file = open_locked(&path, false)?;
+        let transcript = bundle.transcript()?;
+        let (Some(Entry::Begun { plan, run, .. }), Ok(text)) = (transcript.begun(), bundle.plan_text()) else {
+            return Err(Error::new(ErrorKind::InvalidArgument, format!("nothing has begun in '{}'", path.display()))
+                .with_hint("`keyward ceremony run` begins it"));
+        };
+        if *plan != Plan::hash(&text) {
+            return Err(Error::new(
+                ErrorKind::NotAuthentic,
+                "the plan in the bundle is not the one that was begun with",
+            ));
+        }
+        if transcript.is_closed() || transcript.progress().is_stopped() {
+            return Err(Error::new(ErrorKind::InvalidArgument, "this ceremony has ended"));
+        }
+        let (run, len, end) = (*run, transcript.len(), transcript.end());
+        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        let (lines, progress) = transcript.into_parts();
+        let mut journal = Self { path, file, host, len, lines, progress, run, now: sealed::now };
+        let mut resumed = Entry::Resumed { tool: tool.to_owned(), torn_bytes: 0, torn_sha256: None };
+        match end {
+            End::Clean => {}
+            End::NoNewline => {
+                journal.file.write_all_at(b"\n", len).map_err(|error| cannot("write", &journal.path, error))?;
+                journal.len += 1;
+            }
+            End::Torn(torn) => {
+                journal.file.set_len(len).map_err(|error| cannot("write", &journal.path, error))?;
+                resumed =
+                    Entry::Resumed { tool: tool.to_owned(), torn_bytes: torn.length, torn_sha256: Some(torn.sha256) };
+            }
+        }
+        journal.append(resumed)?;
+        Ok(journal)
+    }
+
+    /// The run's id.
+    #[must_use]
+    pub fn run(&self) -> RunId {
+        self.run
+    }
+
+    /// The lines so far.
+    #[must_use]
+    pub fn lines(&self) -> &[Line] {
+        &self.lines
+    }
+
+    /// What has been done so far.
+    #[must_use]
+    pub fn progress(&self) -> &Progress {
+        &self.progress
+    }
+
+    /// The hash of the last line.
+    #[must_use]
+    pub fn head(&self) -> Hash {
+        self.lines.last().map_or(Hash::ZERO, |line| line.hash)
+    }
+
+    /// Says that a step is about to be done. Where this returns an error, it must not be done.
+    ///
+    /// Room for its outcome is kept on the disk, so that a disk that fills up stops a step before it is done and not
+    /// after.
+    ///
+    /// # Errors
+    /// `Io` where it cannot be written, or the clock went backwards ([`clock`](Self::clock)); `InvalidArgument` where
+    /// another step has not ended, or the ceremony has.
+    pub fn intent(&mut self, step: &StepId, confirmed_by: &Name) -> Result<()> {
+        match fallocate(&self.file, FallocateFlags::KEEP_SIZE, self.len, ROOM) {
+            Ok(()) | Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS | rustix::io::Errno::INVAL) => {}
+            Err(error) => return Err(cannot("write", &self.path, error.into())),
+        }
+        self.append(Entry::Intent { step: step.clone(), confirmed_by: confirmed_by.clone() })
+    }
+
+    /// Says that a step was done, and what was seen.
+    ///
+    /// # Errors
+    /// As [`intent`](Self::intent); the step was done all the same, and this must be called again before anything else.
+    pub fn done(&mut self, step: &StepId, facts: Vec<Fact>) -> Result<()> {
+        self.append(Entry::Outcome { step: step.clone(), outcome: Outcome::Ok, error: None, facts })
+    }
+
+    /// Says that a step failed, with the kind of error alone, and what was seen.
+    ///
+    /// # Errors
+    /// As [`intent`](Self::intent).
+    pub fn failed(&mut self, step: &StepId, error: ErrorKind, facts: Vec<Fact>) -> Result<()> {
+        let error = Some(format!("{error:?}"));
+        self.append(Entry::Outcome { step: step.clone(), outcome: Outcome::Failed, error, facts })
+    }
+
+    /// Says that something was not as expected, and what people decided.
+    ///
+    /// # Errors
+    /// As [`intent`](Self::intent).
+    pub fn exception(
+        &mut self,
+        step: Option<&StepId>,
+        [expected, happened, reason]: [&str; 3],
+        decision: Decision,
+        by: &Name,
+    ) -> Result<()> {
+        let [expected, happened, reason] = [expected, happened, reason].map(ToOwned::to_owned);
+        self.append(Entry::Exception { step: step.cloned(), expected, happened, decision, reason, by: by.clone() })
+    }
+
+    /// Says that custodians put a PIN together again.
+    ///
+    /// # Errors
+    /// As [`intent`](Self::intent).
+    pub fn unlocked(&mut self, token: &Name, custodians: Vec<Name>, digests: Vec<Hash>) -> Result<()> {
+        self.append(Entry::Unlocked { token: token.clone(), custodians, digests })
+    }
+
+    /// Says that people know that the clock went backwards, and go on.
+    ///
+    /// # Errors
+    /// As [`intent`](Self::intent), but for the clock.
+    pub fn clock(&mut self, reason: &str, by: &Name) -> Result<()> {
+        let was = self.progress.time().unwrap_or_default().to_owned();
+        self.append(Entry::Clock { was, reason: reason.to_owned(), by: by.clone() })
+    }
+
+    /// Closes the transcript: every step is done. Nothing can follow. Gives the head that witnesses sign.
+    ///
+    /// # Errors
+    /// As [`intent`](Self::intent).
+    pub fn close(mut self) -> Result<Hash> {
+        self.append(Entry::Closed {})?;
+        // Gives the kept room back.
+        self.file.set_len(self.len).map_err(|error| cannot("write", &self.path, error))?;
+        Ok(self.head())
+    }
+
+    fn append(&mut self, entry: Entry) -> Result<()> {
+        let time = (self.now)();
+        if self.progress.is_backwards(&time) && !matches!(entry, Entry::Clock { .. }) {
+            let was = self.progress.time().unwrap_or_default();
+            return Err(Error::new(
+                ErrorKind::Io,
+                format!("the clock went backwards: it is {time}, and was {was} before"),
+            )
+            .with_hint("set the clock right, or record an exception that says why the ceremony goes on"));
+        }
+        let refused = |what: String| Error::new(ErrorKind::InvalidArgument, format!("cannot record this: {what}"));
+        self.progress.check(&time, &entry).map_err(refused)?;
+        let line =
+            Line::new(self.lines.len() as u64 + 1, time, entry, self.host.clone(), std::process::id(), self.head());
+        let mut bytes = line.to_bytes();
+        if bytes.len() > MAX_LEN {
+            return Err(Error::new(ErrorKind::LimitExceeded, "an entry of a transcript is 1 MiB at most"));
+        }
+        bytes.push(b'\n');
+        let mut progress = self.progress.clone();
+        progress.take(&line).map_err(refused)?;
+        let written = self.file.write_all_at(&bytes, self.len).and_then(|()| self.file.sync_data());
+        if let Err(error) = written {
+            // No line of which it is not known whether it is there. Where this fails too, a torn end is left.
+            if let Err(error) = self.file.set_len(self.len) {
+                tracing::warn!(transcript = %self.path.display(), %error, "what could not be written whole stays in part");
+            }
+            return Err(cannot("write", &self.path, error));
+        }
+        self.len += bytes.len() as u64;
+        self.progress = progress;
+        self.lines.push(line);
+        Ok(())
+    }
+}
+
+/// The transcript, with its lock held until the file is closed.
+pub(super) fn open_locked(path: &Path, create: bool) -> Result<File> {
+    let file = File::options().read(true).write(true).create(create).truncate(false).mode(0o644).open(path);
+    let file = file.map_err(|error| cannot("open", path, error))?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(rustix::io::Errno::WOULDBLOCK) => {
+            Err(Error::new(ErrorKind::Io, format!("another run has '{}' open", path.display())))
+        }
+        Err(error) => Err(cannot("lock", path, error.into())),
+    }
+}
+
+fn cannot(what: &str, path: &Path, error: io::Error) -> Error {
+    Error::io(format!("cannot {what} the transcript '{}'", path.display()), error)
+}
+
+/// For readers who have no journal: the transcript as it is.
+impl From<&Journal> for Transcript {
+    fn from(journal: &Journal) -> Self {
+        Self::of_written(journal.lines.clone(), journal.progress.clone(), journal.len)
+    }
+}

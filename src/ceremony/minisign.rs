@@ -1,0 +1,189 @@
+//! Witnesses' keys and signatures: Ed25519 in the format of minisign, which many people have already.
+
+use crate::error::{Error, ErrorKind, Result};
+use minisign::{SecretKeyBox, SignatureBox};
+use minisign_verify::{PublicKey, Signature};
+use serde::{Deserialize, Deserializer};
+use std::fmt;
+use std::str::FromStr;
+use zeroize::Zeroizing;
+
+/// The longest signature file, in bytes.
+const MAX_SIGNATURE: usize = 4096;
+/// The longest secret key file, in bytes.
+const MAX_SECRET: usize = 4096;
+/// What the first line of a signature may say. It is not signed, so nothing else may stand there.
+const COMMENTS: [&str; 2] =
+    ["untrusted comment: keyward ceremony", "untrusted comment: signature from minisign secret key"];
+
+/// The Ed25519 public key of a witness.
+///
+/// It is what the second line of a `minisign.pub` file has; the whole text of such a file is taken as well.
+///
+/// ```
+/// use keyward::ceremony::WitnessKey;
+/// let key: WitnessKey = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3".parse()?;
+/// assert_eq!(key.id(), "E7620F1842B4E81F");
+/// # Ok::<(), keyward::Error>(())
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+pub struct WitnessKey {
+    key: PublicKey,
+    base64: Box<str>,
+}
+
+impl WitnessKey {
+    /// The key's id, as minisign shows it: 16 hexadecimal digits.
+    #[must_use]
+    pub fn id(&self) -> String {
+        minisign::PublicKey::from_base64(&self.base64).map_or_else(|_| String::new(), |key| id(key.keynum()))
+    }
+
+    /// The key as one line of base64.
+    #[must_use]
+    pub fn to_base64(&self) -> &str {
+        &self.base64
+    }
+
+    /// Whether this file's text is a signature of `message` by this key.
+    ///
+    /// # Errors
+    /// `NotAuthentic` where it is not, with why.
+    pub(super) fn verify(&self, message: &[u8], signature: &str) -> Result<()> {
+        let refused = |why: &'static str| Err(Error::new(ErrorKind::NotAuthentic, why));
+        if signature.len() > MAX_SIGNATURE || !is_canonical(signature) {
+            return refused("it is not a signature as minisign writes them");
+        }
+        let Ok(decoded) = Signature::decode(signature) else {
+            return refused("it is not a signature as minisign writes them");
+        };
+        match self.key.verify(message, &decoded, false) {
+            Ok(()) => Ok(()),
+            Err(minisign_verify::Error::UnexpectedKeyId) => refused("it is by another key than the plan says"),
+            Err(_) => refused("it is not a signature of this transcript, plan and report"),
+        }
+    }
+}
+
+/// Whether the text is spelt in the one way that minisign spells signatures: else parts of it could be changed.
+fn is_canonical(text: &str) -> bool {
+    let starts_right = COMMENTS.iter().any(|comment| text.lines().next() == Some(comment));
+    let lines = text.matches('\n').count();
+    let again = SignatureBox::from_string(text).map(|signature| signature.to_string());
+    starts_right
+        && lines == 4
+        && text.ends_with('\n')
+        && !text.contains('\r')
+        && again.is_ok_and(|again| again.trim_end() == text.trim_end())
+}
+
+fn id(keynum: &[u8]) -> String {
+    keynum.iter().rev().map(|byte| format!("{byte:02X}")).collect()
+}
+
+impl FromStr for WitnessKey {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let refused = || {
+            Error::new(ErrorKind::InvalidArgument, "this is not a minisign public key")
+                .with_hint("it is the second line of a file minisign.pub, and begins with RW")
+        };
+        let base64 = match text.trim_end().split_once('\n') {
+            Some((comment, base64)) if comment.starts_with("untrusted comment: ") => base64.trim(),
+            None => text.trim(),
+            Some(_) => return Err(refused()),
+        };
+        let key = PublicKey::from_base64(base64).map_err(|_| refused())?;
+        let again = minisign::PublicKey::from_base64(base64).map_err(|_| refused())?.to_base64();
+        // One key has one spelling.
+        if again != base64 || !base64.starts_with("RW") {
+            return Err(refused());
+        }
+        Ok(Self { key, base64: base64.into() })
+    }
+}
+
+impl fmt::Debug for WitnessKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "WitnessKey({})", self.base64)
+    }
+}
+
+impl<'de> Deserialize<'de> for WitnessKey {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// The secret key of a witness, on a machine of her own.
+///
+/// It is in memory as the `minisign` crate has it, which does not wipe it: a program that has signed should end.
+pub struct WitnessSecret(minisign::SecretKey);
+
+impl WitnessSecret {
+    /// Whether the text of a secret key file asks for a password.
+    ///
+    /// # Errors
+    /// `InvalidArgument` where it is no secret key.
+    pub fn needs_password(text: &str) -> Result<bool> {
+        let base64 = text.lines().nth(1).unwrap_or_default();
+        // `EdSc…` is encrypted with scrypt, `Ed\0\0…` is not encrypted.
+        match base64.get(..6) {
+            Some("RWRTY0") => Ok(true),
+            Some("RWQAAE") => Ok(false),
+            _ => Err(not_a_secret()),
+        }
+    }
+
+    /// The key that a file of minisign holds.
+    ///
+    /// # Errors
+    /// `InvalidArgument` where it is no secret key; `PinIncorrect` where the password is wrong; `PinRequired` where it
+    /// needs one.
+    pub fn open(text: &str, password: Option<Zeroizing<String>>) -> Result<Self> {
+        if text.len() > MAX_SECRET {
+            return Err(not_a_secret());
+        }
+        let boxed = || SecretKeyBox::from_string(text).map_err(|_| not_a_secret());
+        let key = match (Self::needs_password(text)?, password) {
+            (false, _) => boxed()?.into_unencrypted_secret_key().map_err(|_| not_a_secret())?,
+            (true, None) => return Err(Error::new(ErrorKind::PinRequired, "the secret key needs its password")),
+            (true, Some(password)) => {
+                let opened = boxed()?.into_secret_key(Some(password.as_str().to_owned()));
+                opened.map_err(|_| Error::new(ErrorKind::PinIncorrect, "this is not the password of the secret key"))?
+            }
+        };
+        Ok(Self(key))
+    }
+
+    /// Its public half.
+    ///
+    /// # Errors
+    /// `InvalidArgument` where it has none.
+    pub fn public_key(&self) -> Result<WitnessKey> {
+        minisign::PublicKey::from_secret_key(&self.0).map_err(|_| not_a_secret())?.to_base64().parse()
+    }
+
+    /// The text of a signature file.
+    ///
+    /// # Errors
+    /// `Internal` where the system gives no random bytes.
+    pub fn sign(&self, message: &[u8], comment: &str) -> Result<String> {
+        let untrusted = COMMENTS[0].trim_start_matches("untrusted comment: ");
+        let signature = minisign::sign(None, &self.0, message, Some(comment), Some(untrusted));
+        let signature = signature.map_err(|_| Error::new(ErrorKind::Internal, "the signature could not be made"))?;
+        Ok(format!("{}\n", signature.to_string().trim_end()))
+    }
+}
+
+/// The `minisign` crate would print the key.
+impl fmt::Debug for WitnessSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("WitnessSecret(…)")
+    }
+}
+
+fn not_a_secret() -> Error {
+    Error::new(ErrorKind::InvalidArgument, "this is not a secret key of minisign")
+}

@@ -1,0 +1,64 @@
+//! What witnesses sign: a few lines of text that hold the whole bundle down.
+
+use super::entry::Entry;
+use super::transcript::Transcript;
+use crate::audit::Hash;
+use std::fmt;
+
+/// What a witness signs.
+///
+/// The head of the transcript stands for every line of it; the plan's hash and the report's for these files; and the
+/// digests of the public keys are in the transcript.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Statement {
+    /// What the ceremony is called.
+    pub ceremony: String,
+    /// The run's id.
+    pub run: super::RunId,
+    /// Whether it was a rehearsal.
+    pub rehearsal: bool,
+    /// The hash of the plan.
+    pub plan: Hash,
+    /// How many lines the transcript has.
+    pub entries: u64,
+    /// The hash of the last of them.
+    pub head: Hash,
+    /// The hash of the report.
+    pub report: Hash,
+}
+
+impl Statement {
+    /// The statement about a transcript and its report; none where the transcript is empty.
+    #[must_use]
+    pub fn new(transcript: &Transcript, report: &str) -> Option<Self> {
+        let last = transcript.lines().last()?;
+        let Entry::Begun { ceremony, plan, run, rehearsal, .. } = &transcript.lines().first()?.entry else {
+            return None;
+        };
+        Some(Self {
+            ceremony: ceremony.to_string(),
+            run: *run,
+            rehearsal: *rehearsal,
+            plan: *plan,
+            entries: last.seq,
+            head: last.hash,
+            report: Hash::of(&[report.as_bytes()]),
+        })
+    }
+}
+
+/// The very bytes that are signed.
+impl fmt::Display for Statement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { ceremony, run, rehearsal, plan, entries, head, report } = self;
+        writeln!(f, "keyward ceremony statement 1")?;
+        writeln!(f, "ceremony {ceremony}")?;
+        writeln!(f, "run {run}")?;
+        writeln!(f, "rehearsal {}", if *rehearsal { "yes" } else { "no" })?;
+        writeln!(f, "plan {plan}")?;
+        writeln!(f, "entries {entries}")?;
+        writeln!(f, "head {head}")?;
+        writeln!(f, "report {report}")
+    }
+}

@@ -1,0 +1,181 @@
+//! Whether what was seen in a step is what the plan says.
+
+mod keys;
+
+use super::{Verification, claims};
+use crate::audit::{Hash, Id};
+use crate::ceremony::entry::{Entry, Fact};
+use crate::ceremony::name::Name;
+use crate::ceremony::plan::{Custody, Plan, PlannedToken};
+use crate::ceremony::step::{Step, StepId, StepKind};
+use crate::ceremony::transcript::{Progress, Transcript};
+use std::collections::{BTreeMap, BTreeSet};
+
+pub(super) fn check(found: &mut Verification, plan: &Plan, transcript: &Transcript, steps: &[Step]) {
+    let Some(Entry::Begun { run, .. }) = transcript.begun() else { return };
+    let serials = claims::serials(plan, transcript);
+    let check = Check { plan, steps, progress: transcript.progress(), run: *run, serials };
+    for step in steps {
+        let Some(done) = check.progress.done(&step.id) else { continue };
+        let mut problems = Vec::new();
+        check.step(step, &done.facts, &mut problems);
+        // What people may accept: the surroundings. What makes a key what it is, nobody can.
+        let may_accept =
+            matches!(step.kind, StepKind::CheckHost | StepKind::IdentifyToken { .. } | StepKind::Inventory { .. });
+        if may_accept && check.progress.is_accepted(&step.id) {
+            continue;
+        }
+        for problem in problems {
+            found.find(step.id.to_string(), problem);
+        }
+    }
+}
+
+struct Check<'a> {
+    plan: &'a Plan,
+    steps: &'a [Step],
+    progress: &'a Progress,
+    run: Id,
+    serials: BTreeMap<Name, String>,
+}
+
+type Problems = Vec<String>;
+
+impl Check<'_> {
+    fn step(&self, step: &Step, facts: &[Fact], problems: &mut Problems) {
+        match &step.kind {
+            StepKind::CheckHost => self.host(facts, problems),
+            StepKind::IdentifyToken { token } => self.token(token, false, facts, problems),
+            StepKind::InitializeToken { token } => self.token(token, true, facts, problems),
+            StepKind::HandOutShare { token, index, .. } => self.share(token, *index, facts, problems),
+            StepKind::SetPin { token } => self.pin(token, facts, problems),
+            StepKind::EnterComponent { index, .. } => {
+                let is_there = |fact: &Fact| matches!(fact, Fact::Component { index: own, .. } if own == index);
+                one(facts, is_there, "the check value of the component is not told", problems);
+            }
+            StepKind::MakeKey { key, token } => self.made(key, token, &step.id, facts, problems),
+            StepKind::ReadBack { key, token } => self.read_back(key, token, facts, problems),
+            StepKind::Canary { key, token } => self.canary(key, token, facts, problems),
+            StepKind::BackUp { key, token } => self.backup(key, token, &step.id, facts, problems),
+            StepKind::RestoreTest { key, token } => self.restored(key, token, facts, problems),
+            StepKind::DestroyKey { token, label } => {
+                let is_gone = |fact: &Fact| matches!(fact, Fact::Destroyed { token: at, label: of, found: 0, .. } if at == token && of == label);
+                one(facts, is_gone, "it is not told that the search for it found nothing", problems);
+            }
+            StepKind::Inventory { token } => self.inventory(token, facts, problems),
+            StepKind::SignOff { .. } => {}
+        }
+    }
+
+    fn host(&self, facts: &[Fact], problems: &mut Problems) {
+        let Some(Fact::Host { tool_sha256, modules, .. }) = only(facts, |fact| matches!(fact, Fact::Host { .. }))
+        else {
+            problems.push("the hashes of program and modules are not told".into());
+            return;
+        };
+        if *tool_sha256 != self.plan.tool_sha256 {
+            problems.push("the program had another hash than the plan says".into());
+        }
+        for token in &self.plan.tokens {
+            let path = token.module.to_string_lossy();
+            if !modules.iter().any(|module| module.path == path && module.sha256 == token.module_sha256) {
+                problems.push(format!("the module of '{}' had another hash than the plan says", token.name));
+            }
+        }
+    }
+
+    fn token(&self, name: &Name, is_initialized: bool, facts: &[Fact], problems: &mut Problems) {
+        let Some(planned) = self.plan.token(name) else { return };
+        let is_it = |fact: &Fact| matches!(fact, Fact::Token { token, .. } if token == name);
+        let Some(Fact::Token { serial, label, firmware, .. }) = only(facts, is_it) else {
+            problems.push("it is not told what the token says of itself".into());
+            return;
+        };
+        if !planned.serial.admits(serial) {
+            problems.push(format!("the serial number was {serial}, and the plan says {}", planned.serial));
+        }
+        // Before it is initialized it may have any.
+        if (is_initialized || !planned.initialize) && *label != planned.label {
+            problems.push(format!("the label was '{label}', and the plan says '{}'", planned.label));
+        }
+        if planned.firmware.as_ref().is_some_and(|wanted| wanted != firmware) {
+            problems.push(format!("the firmware was {firmware}, and the plan says another"));
+        }
+        if is_initialized && self.serials.iter().any(|(other, used)| other != name && used == serial) {
+            problems.push("another token of this ceremony has the same serial number".into());
+        }
+    }
+
+    fn share(&self, name: &Name, wanted: u8, facts: &[Fact], problems: &mut Problems) {
+        let Some(PlannedToken { custody: Custody::Shared { threshold, custodians, .. }, .. }) = self.plan.token(name)
+        else {
+            return;
+        };
+        match only(facts, |fact| matches!(fact, Fact::Share { .. })) {
+            Some(Fact::Share { index, threshold: of, shares, digest }) => {
+                if (*index, *of, usize::from(*shares)) != (wanted, *threshold, custodians.len()) {
+                    problems.push("it is another share than the plan says".into());
+                }
+                if self.digests(name).iter().filter(|other| *other == digest).count() > 1 {
+                    problems.push("the same share was handed out twice".into());
+                }
+            }
+            _ => problems.push("the digest of the share is not told".into()),
+        }
+    }
+
+    fn digests(&self, name: &Name) -> Vec<Hash> {
+        let is_of = |step: &&Step| matches!(&step.kind, StepKind::HandOutShare { token, .. } if token == name);
+        let ids: Vec<StepId> = self.steps.iter().filter(is_of).map(|step| step.id.clone()).collect();
+        self.progress.share_digests(&ids)
+    }
+
+    fn pin(&self, name: &Name, facts: &[Fact], problems: &mut Problems) {
+        let Some(Custody::Shared { threshold, .. }) = self.plan.token(name).map(|token| &token.custody) else { return };
+        match only(facts, |fact| matches!(fact, Fact::Recombined { .. })) {
+            Some(Fact::Recombined { digests }) => {
+                let handed_out = self.digests(name);
+                let given: BTreeSet<_> = digests.iter().collect();
+                if given.len() < usize::from(*threshold) || given.len() != digests.len() {
+                    problems.push("the PIN was put together from fewer shares than the threshold".into());
+                }
+                if digests.iter().any(|digest| !handed_out.contains(digest)) {
+                    problems.push("the PIN was put together from a share that was not handed out".into());
+                }
+            }
+            _ => problems.push("it is not told that the shares give the PIN".into()),
+        }
+    }
+
+    fn inventory(&self, name: &Name, facts: &[Fact], problems: &mut Problems) {
+        let is_it = |fact: &Fact| matches!(fact, Fact::Inventory { token, .. } if token == name);
+        let (Some(planned), Some(Fact::Inventory { objects, .. })) = (self.plan.token(name), only(facts, is_it)) else {
+            problems.push("it is not told which objects are on the token".into());
+            return;
+        };
+        if objects.len() as u64 != u64::from(planned.objects_after) {
+            problems.push(format!("there were {} objects, and the plan says {}", objects.len(), planned.objects_after));
+        }
+        let on_it = |key: &&crate::ceremony::PlannedKey| key.token == *name || key.backup.token.as_ref() == Some(name);
+        for key in self.plan.keys.iter().filter(on_it) {
+            let label = key.label();
+            let is_key = |class: &str| matches!(class, "secret-key" | "private-key");
+            let count = objects.iter().filter(|object| object.label == label && is_key(&object.class)).count();
+            if count != 1 {
+                problems.push(format!("there were {count} keys '{label}' on the token, and not one"));
+            }
+        }
+    }
+}
+
+/// The one fact of a kind; none where there are several.
+fn only(facts: &[Fact], is_it: impl Fn(&Fact) -> bool) -> Option<&Fact> {
+    let mut all = facts.iter().filter(|fact| is_it(fact));
+    all.next().filter(|_| all.next().is_none())
+}
+
+fn one(facts: &[Fact], is_it: impl Fn(&Fact) -> bool, otherwise: &str, problems: &mut Problems) {
+    if only(facts, is_it).is_none() {
+        problems.push(otherwise.into());
+    }
+}
