@@ -1,1 +1,13 @@
 //! Key ceremonies without a token.
+
+mod altered;
+mod complete;
+mod fixture;
+mod full_disk;
+mod interrupted;
+mod linted;
+mod parsers;
+mod planned;
+mod shared;
+#[path = "../common/small_disk.rs"]
+mod small_disk;
