@@ -51,7 +51,7 @@ fn replace(file: &'static str, from: &'static str, to: &'static str) -> impl FnO
 fn lines_that_are_changed_removed_reordered_repeated_or_cut_off() {
     let altered = Altered::new();
     let transcript = "transcript.jsonl";
-    let changed = altered.lines(|lines| lines[4] = lines[4].replace("oscar", "mallory"));
+    let changed = altered.lines(|lines| lines[4] = lines[4].replace("made up", "made out"));
     altered.is(changed, transcript, "line 5: changed: its hash is not that of its bytes");
     altered.is(altered.lines(|lines| drop(lines.remove(4))), transcript, "line 5: removed: line 5 should be here");
     altered.is(
@@ -145,7 +145,9 @@ fn a_public_key_that_was_changed_or_is_missing_or_nobody_knows() {
     let key = "keys/a%2Fbox@primary.pem";
     let other = "it is not the public key that the transcript tells of";
     assert_eq!(altered.is(replace(key, "AAAA", "AAAB"), key, other).len(), 1);
-    let swap = |at: &Path| drop(fs::copy(at.join("keys/a%2Fbox@second.pem"), at.join(key)).unwrap());
+    let swap = |at: &Path| {
+        fs::copy(at.join("keys/a%2Fbox@second.pem"), at.join(key)).unwrap();
+    };
     altered.is(swap, key, other);
     altered.is(move |at| fs::remove_file(at.join(key)).unwrap(), key, "cannot read");
     let known = "the transcript tells of no such file";

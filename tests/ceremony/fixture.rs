@@ -55,12 +55,6 @@ impl Ceremony {
         Self { directory: tempfile::tempdir().unwrap(), text, plan, secrets }
     }
 
-    /// The same with this plan in place of its own.
-    pub(crate) fn with(self, from: &str, to: &str) -> Self {
-        assert!(self.text.contains(from), "{from}");
-        Self::of(self.text.replace(from, to), self.secrets)
-    }
-
     pub(crate) fn path(&self) -> PathBuf {
         self.directory.path().join("bundle")
     }
@@ -250,6 +244,10 @@ pub(crate) fn copy(from: &Path, to: &Path) {
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
         let target = to.join(entry.file_name());
-        if entry.path().is_dir() { copy(&entry.path(), &target) } else { drop(fs::copy(entry.path(), target).unwrap()) }
+        if entry.path().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
     }
 }

@@ -5,7 +5,6 @@ use crate::fixture::{Ceremony, begin};
 use crate::small_disk::SmallDisk;
 use keyward::ErrorKind;
 use keyward::ceremony::{Bundle, Fact, Journal, StepId, Verify, script};
-use std::fs;
 
 fn on(disk: &SmallDisk) -> Ceremony {
     let mut ceremony = Ceremony::new();
@@ -20,19 +19,26 @@ fn a_step_whose_intent_finds_no_room_is_not_begun_and_the_ceremony_goes_on() {
     let mut journal = ceremony.begin();
     let steps = script(&ceremony.plan);
     ceremony.step(&mut journal, &steps[0]);
-    // Room for what came of a step is kept when it is begun.
-    journal.intent(&steps[1].id, &steps[1].confirmed_by).unwrap();
     disk.fill();
-    let facts = ceremony.facts(journal.run(), &steps[1], &journal);
-    journal.done(&steps[1].id, facts).unwrap();
-    let before = fs::read(ceremony.path().join("transcript.jsonl")).unwrap();
-    let error = journal.intent(&steps[2].id, &steps[2].confirmed_by).unwrap_err();
+    // The page that is there already takes a few lines more. Room for what came of a step is kept when it is begun.
+    let mut at = 1;
+    let error = loop {
+        match journal.intent(&steps[at].id, &steps[at].confirmed_by) {
+            Ok(()) => {
+                let facts = ceremony.facts(journal.run(), &steps[at], &journal);
+                journal.done(&steps[at].id, facts).expect("an outcome finds room where its intent did");
+                at += 1;
+            }
+            Err(error) => break error,
+        }
+    };
+    assert!(at < steps.len() / 2, "{at} steps were done on a disk that is full");
     assert_eq!(error.kind(), ErrorKind::Io);
     assert!(error.to_string().starts_with("cannot write the transcript"), "{error}");
-    assert_eq!(fs::read(ceremony.path().join("transcript.jsonl")).unwrap(), before);
     assert_eq!(ceremony.bundle().transcript().unwrap().lines(), journal.lines());
+    assert_eq!(journal.progress().open(), None);
     disk.free();
-    for step in &steps[2..] {
+    for step in &steps[at..] {
         ceremony.step(&mut journal, step);
     }
     journal.close().unwrap();

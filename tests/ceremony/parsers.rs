@@ -26,10 +26,10 @@ proptest! {
     fn any_text_is_a_plan_or_none(text in prop_oneof![".*", edits(Answers::example().to_toml())]) {
         match Plan::parse(&text) {
             Ok(plan) => {
-                plan.lint(&text);
+                let _ = plan.lint(&text);
                 let steps = script(&plan);
                 prop_assert_eq!(&steps, &script(&plan));
-                to_markdown(&plan, &text, &steps);
+                let _ = to_markdown(&plan, &text, &steps);
             }
             Err(error) => prop_assert!(!error.to_string().contains('\n')),
         }
