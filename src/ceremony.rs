@@ -15,6 +15,7 @@
 mod bundle;
 mod entry;
 mod expect;
+mod file_hash;
 mod id;
 mod journal;
 mod line;
@@ -34,6 +35,7 @@ pub mod words;
 pub use bundle::Bundle;
 pub use entry::{Decision, Entry, Fact, ModuleFact, ObjectFact, Outcome};
 pub use expect::expected_attributes;
+pub use file_hash::file_hash;
 pub use id::{RunId, planned_id};
 pub use journal::{Begin, Journal};
 pub use line::Line;

@@ -3,6 +3,7 @@
 
 mod audit;
 mod bench;
+mod ceremony;
 mod doctor;
 #[path = "../common/faulty_proxy.rs"]
 mod faulty_proxy;

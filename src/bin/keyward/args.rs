@@ -92,7 +92,8 @@ Exit status:
   1  failed: no such key, key or output exists, input or output trouble
   2  wrong usage
   3  refused by a policy
-  4  not an envelope, or not authentic, or of another encryption context; an audit log that was changed
+  4  not an envelope, or not authentic, or of another encryption context; an audit log or a
+     ceremony's bundle that was changed
   5  token or module unavailable
   6  PIN missing, wrong or locked";
 
@@ -160,6 +161,9 @@ pub(crate) enum Command {
     /// The log of what was asked of keys: verify it, show it, sign it
     #[command(subcommand)]
     Audit(crate::audit::AuditCommand),
+    /// Make master keys in front of witnesses, and prove years later how: plan, script, sign, verify
+    #[command(subcommand)]
+    Ceremony(crate::ceremony::CeremonyCommand),
     #[command(subcommand)]
     Object(crate::object::ObjectCommand),
     Doctor(crate::doctor::Doctor),

@@ -6,6 +6,7 @@ mod app;
 mod args;
 mod audit;
 mod cache;
+mod ceremony;
 mod config;
 mod customer;
 mod data_key;
@@ -66,6 +67,7 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Policy(command) => return command.run(&app),
         Command::Audit(command) => return command.run(&app),
         Command::Object(command) => return command.run(&app),
+        Command::Ceremony(command) => return command.run(&app),
         Command::Doctor(args) => return args.run(&app),
         Command::Completions(args) => args.run()?,
         Command::Man(args) => args.run()?,

@@ -1,0 +1,123 @@
+//! `keyward ceremony sign`, on a witness's own machine.
+
+use super::{BundlePath, verify};
+use crate::app::App;
+use crate::output::{print, print_line, say};
+use crate::report::NOT_AUTHENTIC;
+use clap::Args;
+use keyward::ceremony::{Bundle, Name, Plan, Statement, Verify, WitnessSecret, report, words};
+use keyward::{Error, ErrorKind};
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use zeroize::Zeroizing;
+
+/// Sign the bundle of a ceremony as one of its witnesses
+///
+/// Needs the bundle and the witness's secret key of minisign, and nothing else: it is for a machine of her own. The
+/// bundle is verified first, and nothing is signed where anything is wrong with it. What is signed is shown in words, to
+/// be compared with those that were shown in the room.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  keyward ceremony sign bundle --key ~/.minisign/minisign.key
+  keyward ceremony sign bundle --statement > statement && minisign -Sm statement -x bundle/signatures/wanda.minisig")]
+pub(crate) struct Sign {
+    #[command(flatten)]
+    bundle: BundlePath,
+    /// The witness's secret key, as `minisign -G` makes it
+    #[arg(long, value_name = "FILE", required_unless_present = "statement")]
+    key: Option<PathBuf>,
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+    /// Print what is to be signed and sign nothing, for a key that minisign itself has
+    #[arg(long, conflicts_with_all = ["key", "yes"])]
+    statement: bool,
+}
+
+impl Sign {
+    pub(super) fn run(&self, app: &App) -> anyhow::Result<u8> {
+        let bundle = self.bundle.open()?;
+        let found = Verify::new(&bundle).before_signing().run()?;
+        if !found.is_ok() {
+            verify::tell(&found, app)?;
+            say("error", "nothing is signed: the bundle is not as it should be");
+            return Ok(NOT_AUTHENTIC);
+        }
+        let statement = statement(&bundle)?;
+        let Some(path) = &self.key else {
+            print(&statement.to_string())?;
+            return Ok(0);
+        };
+        if !self.yes && !std::io::stdin().is_terminal() {
+            let message = "nothing is signed: nobody confirmed it";
+            return Err(Error::new(ErrorKind::InvalidArgument, message)
+                .with_hint("at a terminal you are asked; in a script, add --yes")
+                .into());
+        }
+        let key = open(path)?;
+        let witness = whose(&bundle.plan()?, &key)?;
+        verify::tell(&found, app)?;
+        show(&statement)?;
+        if !self.yes {
+            confirm(&statement)?;
+        }
+        let comment = format!("{} as witness {witness}", statement.ceremony);
+        bundle.write_signature(&witness, &key.sign(statement.to_string().as_bytes(), &comment)?)?;
+        print_line(&format!("signed as {witness}"))?;
+        Ok(0)
+    }
+}
+
+fn statement(bundle: &Bundle) -> anyhow::Result<Statement> {
+    let transcript = bundle.transcript()?;
+    let report = report(&bundle.plan()?, &transcript);
+    let made = Statement::new(&transcript, &report);
+    Ok(made.ok_or_else(|| Error::new(ErrorKind::InvalidArgument, "there is nothing to sign: nothing was done"))?)
+}
+
+/// The secret key in a file, whose password is asked for where it has one.
+fn open(path: &Path) -> anyhow::Result<WitnessSecret> {
+    let text = std::fs::read_to_string(path).map(Zeroizing::new).map_err(|error| {
+        Error::new(ErrorKind::Io, format!("cannot read the secret key '{}'", path.display())).with_source(error)
+    })?;
+    let password = if WitnessSecret::needs_password(&text)? {
+        let typed = rpassword::prompt_password(format!("Password of '{}': ", path.display()));
+        Some(Zeroizing::new(
+            typed.map_err(|error| Error::new(ErrorKind::PinRequired, "no password was entered").with_source(error))?,
+        ))
+    } else {
+        None
+    };
+    Ok(WitnessSecret::open(&text, password)?)
+}
+
+/// The witness whose key it is.
+fn whose(plan: &Plan, key: &WitnessSecret) -> anyhow::Result<Name> {
+    let public = key.public_key()?;
+    let found = plan.witnesses().find(|(_, own)| **own == public).map(|(name, _)| name.clone());
+    Ok(found.ok_or_else(|| {
+        let message = format!("the key {} is no witness's of this plan", public.id());
+        Error::new(ErrorKind::InvalidArgument, message)
+    })?)
+}
+
+fn show(statement: &Statement) -> anyhow::Result<()> {
+    print(&format!(
+        "\nThe plan:\n\n    {}\n\nThe head of the transcript:\n\n    {}\n\n",
+        words::lines(&statement.plan).join("\n    "),
+        words::lines(&statement.head).join("\n    "),
+    ))?;
+    Ok(())
+}
+
+fn confirm(statement: &Statement) -> anyhow::Result<()> {
+    let mut err = std::io::stderr().lock();
+    write!(err, "Are these the words that were shown in the room? Type {} to sign: ", statement.ceremony)?;
+    err.flush()?;
+    let mut typed = String::new();
+    std::io::stdin().read_line(&mut typed)?;
+    if typed.trim() != statement.ceremony {
+        return Err(anyhow::anyhow!("nothing is signed: '{}' is not '{}'", typed.trim(), statement.ceremony));
+    }
+    Ok(())
+}
