@@ -1,6 +1,6 @@
 //! The directory that a ceremony leaves behind.
 
-use super::journal::open_locked;
+use super::journal::is_locked;
 use super::name::Name;
 use super::plan::{self, Plan};
 use super::transcript::{MAX_TRANSCRIPT, Transcript};
@@ -253,7 +253,7 @@ impl Bundle {
     /// Whether a run has it open.
     #[must_use]
     pub fn is_in_use(&self) -> bool {
-        self.transcript_path().exists() && open_locked(&self.transcript_path(), false).is_err()
+        is_locked(&self.transcript_path())
     }
 }
 

@@ -5,7 +5,7 @@ use super::entry::{Decision, Entry, FORMAT, Fact, Outcome};
 use super::id::RunId;
 use super::line::{Line, MAX_LEN};
 use super::name::Name;
-use super::plan::Plan;
+use super::plan::{Plan, secrets};
 use super::step::StepId;
 use super::transcript::{End, Progress, Transcript};
 use crate::audit::{Hash, Id, sealed};
@@ -16,9 +16,15 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// How much room an intent keeps on the disk for what will be told of its outcome, in bytes.
 const ROOM: u64 = 32 * 1024;
+/// How often the lock is asked for, and the time between.
+const ATTEMPTS: u32 = 5;
+const PAUSE: Duration = Duration::from_millis(20);
+/// The longest text that people give, in bytes.
+const MAX_TEXT: usize = 2000;
 
 /// What a run begins with.
 #[derive(Clone, Debug)]
@@ -184,7 +190,7 @@ impl Journal {
     /// Says that something was not as expected, and what people decided.
     ///
     /// # Errors
-    /// As [`intent`](Self::intent).
+    /// As [`intent`](Self::intent), and `InvalidArgument` for a text that is empty, too long, or looks like a secret.
     pub fn exception(
         &mut self,
         step: Option<&StepId>,
@@ -192,6 +198,9 @@ impl Journal {
         decision: Decision,
         by: &Name,
     ) -> Result<()> {
+        for text in [expected, happened, reason] {
+            check_text(text)?;
+        }
         let [expected, happened, reason] = [expected, happened, reason].map(ToOwned::to_owned);
         self.append(Entry::Exception { step: step.cloned(), expected, happened, decision, reason, by: by.clone() })
     }
@@ -207,8 +216,9 @@ impl Journal {
     /// Says that people know that the clock went backwards, and go on.
     ///
     /// # Errors
-    /// As [`intent`](Self::intent), but for the clock.
+    /// As [`exception`](Self::exception), but for the clock.
     pub fn clock(&mut self, reason: &str, by: &Name) -> Result<()> {
+        check_text(reason)?;
         let was = self.progress.time().unwrap_or_default().to_owned();
         self.append(Entry::Clock { was, reason: reason.to_owned(), by: by.clone() })
     }
@@ -260,17 +270,35 @@ impl Journal {
     }
 }
 
+/// What people say stands in the transcript for good, and everybody may read it.
+fn check_text(text: &str) -> Result<()> {
+    let refused = |what: &str| Err(Error::new(ErrorKind::InvalidArgument, format!("this is not recorded: {what}")));
+    if text.is_empty() || text.len() > MAX_TEXT || text.chars().any(char::is_control) {
+        return refused("a text here is 1 to 2000 bytes on one line");
+    }
+    // Somebody may have typed a share or a PIN in the wrong place.
+    secrets::in_line(text).map_or(Ok(()), refused)
+}
+
 /// The transcript, with its lock held until the file is closed.
-pub(super) fn open_locked(path: &Path, create: bool) -> Result<File> {
+fn open_locked(path: &Path, create: bool) -> Result<File> {
     let file = File::options().read(true).write(true).create(create).truncate(false).mode(0o644).open(path);
     let file = file.map_err(|error| cannot("open", path, error))?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
-        Err(rustix::io::Errno::WOULDBLOCK) => {
-            Err(Error::new(ErrorKind::Io, format!("another run has '{}' open", path.display())))
+    for _ in 0..ATTEMPTS {
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(file),
+            // Whoever asks whether a run is going on holds the lock for a moment.
+            Err(rustix::io::Errno::WOULDBLOCK | rustix::io::Errno::INTR) => std::thread::sleep(PAUSE),
+            Err(error) => return Err(cannot("lock", path, error.into())),
         }
-        Err(error) => Err(cannot("lock", path, error.into())),
     }
+    Err(Error::new(ErrorKind::Io, format!("another run has '{}' open", path.display())))
+}
+
+/// Whether a run has the transcript open.
+pub(super) fn is_locked(path: &Path) -> bool {
+    let Ok(file) = File::open(path) else { return false };
+    flock(&file, FlockOperation::NonBlockingLockShared) == Err(rustix::io::Errno::WOULDBLOCK)
 }
 
 fn cannot(what: &str, path: &Path, error: io::Error) -> Error {

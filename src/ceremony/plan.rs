@@ -3,7 +3,7 @@
 mod lint;
 mod parts;
 mod read;
-mod secrets;
+pub(super) mod secrets;
 mod template;
 
 pub use lint::Finding;

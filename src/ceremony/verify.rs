@@ -21,6 +21,7 @@ use crate::error::Result;
 pub struct Verify<'a> {
     bundle: &'a Bundle,
     needs_signatures: bool,
+    plan: Option<Hash>,
 }
 
 /// What was found in a bundle.
@@ -33,6 +34,8 @@ pub struct Verification {
     pub run: Option<Id>,
     /// Whether it is a rehearsal: its keys are worth nothing.
     pub rehearsal: bool,
+    /// The hash of the plan, in which the witnesses' keys stand: to be compared with one from elsewhere.
+    pub plan: Option<Hash>,
     /// How many lines the transcript has.
     pub entries: u64,
     /// The hash of the last of them.
@@ -49,6 +52,8 @@ pub struct Verification {
     pub seen: Vec<String>,
     /// What the module said, and nothing here can prove.
     pub claimed: Vec<String>,
+    /// Whether the plan was compared with one that is known from elsewhere ([`Verify::plan_is`]).
+    pub is_plan_known: bool,
     /// The keys, as their tokens showed them then: what a living token can be compared with.
     pub keys: Vec<KeyClaim>,
 }
@@ -69,7 +74,7 @@ impl<'a> Verify<'a> {
     /// Of this bundle.
     #[must_use]
     pub fn new(bundle: &'a Bundle) -> Self {
-        Self { bundle, needs_signatures: true }
+        Self { bundle, needs_signatures: true, plan: None }
     }
 
     /// Before all witnesses have signed: those signatures that are there must be right.
@@ -79,12 +84,22 @@ impl<'a> Verify<'a> {
         self
     }
 
+    /// With the hash of a plan that is known from elsewhere, on paper for instance.
+    ///
+    /// The witnesses' keys stand in the plan: whoever replaces that as well can sign everything anew with keys of their
+    /// own, and nothing in the bundle shows it.
+    #[must_use]
+    pub fn plan_is(mut self, hash: Hash) -> Self {
+        self.plan = Some(hash);
+        self
+    }
+
     /// Looks at everything, and goes on after what is wrong where that makes sense.
     ///
     /// # Errors
     /// `Io` where the directory cannot be read. A file in it that cannot is a finding.
     pub fn run(&self) -> Result<Verification> {
-        let mut found = Verification::default();
+        let mut found = Verification { is_plan_known: self.plan.is_some(), ..Verification::default() };
         let files = self.bundle.files()?;
         let plan = self.plan(&mut found);
         let Some(transcript) = self.transcript(&mut found) else { return Ok(found) };
@@ -105,6 +120,10 @@ impl<'a> Verify<'a> {
         let read = self.bundle.plan_text().and_then(|text| Ok((Plan::parse(&text)?, text)));
         match read {
             Ok((plan, text)) => {
+                found.plan = Some(Plan::hash(&text));
+                if self.plan.is_some_and(|known| found.plan != Some(known)) {
+                    found.find("plan.toml", "it is not the plan that is known from elsewhere");
+                }
                 for finding in plan.lint(&text) {
                     found.find("plan.toml", finding.to_string());
                 }
@@ -202,6 +221,12 @@ impl Verification {
                 "plan, transcript, public keys and report are as they were when {} signed them",
                 names.join(" and ")
             ));
+        }
+        if self.plan.is_some() && !self.is_plan_known {
+            self.claimed.push(
+                "that the plan in the bundle, with the witnesses' keys, is the one of the ceremony: compare its words"
+                    .into(),
+            );
         }
         self.proven.push("every step of the plan has its outcome in the transcript, in the plan's order".into());
         let backups: Vec<_> = plan.keys.iter().filter(|key| key.backup.token.is_some()).collect();

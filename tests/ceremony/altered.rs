@@ -211,3 +211,17 @@ fn a_line_has_one_spelling() {
         assert!(Line::parse(&line.as_bytes()[1..]).is_none());
     }
 }
+
+/// A bundle whose witnesses, too, are others is in order: only a plan from elsewhere shows it.
+#[test]
+fn a_bundle_that_others_made_up_whole_is_told_by_its_plan() {
+    let (own, forged) = (Ceremony::new(), Ceremony::new());
+    let bundle = forged.run();
+    assert!(verify(&bundle).is_ok());
+    assert!(verify(&bundle).claimed.iter().any(|line| line.contains("compare its words")));
+    let known = |text: &str| Verify::new(&bundle).plan_is(keyward::ceremony::Plan::hash(text)).run().unwrap();
+    assert!(known(&forged.text).is_ok() && known(&forged.text).claimed.len() == 3);
+    let found = known(&own.text).findings;
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].to_string(), "plan.toml: it is not the plan that is known from elsewhere");
+}

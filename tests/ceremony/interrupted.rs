@@ -193,3 +193,18 @@ fn what_others_wrote_behind_a_transcript_is_no_torn_end() {
     file.write_all(b"something\n").unwrap();
     assert_eq!(Journal::resume(&ceremony.bundle(), "test").unwrap_err().kind(), ErrorKind::NotAuthentic);
 }
+
+#[test]
+fn what_looks_like_a_secret_is_not_recorded() {
+    let ceremony = Ceremony::new();
+    let mut journal = ceremony.begin();
+    let share = share(journal.run(), &name("primary"), 1).to_text().to_string();
+    let before = fs::read(ceremony.path().join("transcript.jsonl")).unwrap();
+    for text in [share.as_str(), "the PIN: 471100", "two\nlines", "", &"x".repeat(2001)] {
+        let told = ["an answer", text, "because"];
+        let error = journal.exception(None, told, Decision::Again, &name("olga")).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+        assert!(text.is_empty() || !error.to_string().contains(text));
+    }
+    assert_eq!(fs::read(ceremony.path().join("transcript.jsonl")).unwrap(), before);
+}

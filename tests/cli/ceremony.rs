@@ -148,6 +148,13 @@ fn a_bundle_is_verified_and_told() {
     let told = json(&run(at, &["verify", "--json", "bundle"], ""));
     assert_eq!((&told["ok"], &told["signed_by"][1], &told["entries"]), (&true.into(), &"wanda".into(), &56.into()));
 
+    assert_eq!(run(at, &["verify", "bundle", "--plan", "plan.toml"], "").status, 0);
+    fs::write(at.join("other.toml"), Ceremony::new().text).unwrap();
+    let other = run(at, &["verify", "bundle", "--plan", "other.toml"], "");
+    assert!(
+        other.status == 4 && other.text().starts_with("plan.toml: it is not the plan that is known from elsewhere")
+    );
+
     let report = run(at, &["report", "bundle"], "");
     assert_eq!(report.text(), fs::read_to_string(at.join("bundle/report.md")).unwrap());
     let status = run(at, &["status", "bundle"], "");

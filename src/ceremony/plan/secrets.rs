@@ -35,7 +35,8 @@ pub(super) fn find(plan: &Plan, text: &str) -> Vec<Finding> {
     findings
 }
 
-fn in_line(line: &str) -> Option<&'static str> {
+/// What a line looks like, where it looks like a secret.
+pub(in crate::ceremony) fn in_line(line: &str) -> Option<&'static str> {
     let lower = line.to_lowercase();
     if lower.contains("private key") || line.contains("RWRTY0Iy") || line.contains("RWQAAEIy") {
         return Some("this looks like a private key");

@@ -60,10 +60,9 @@ fn value(c: u8) -> Option<u32> {
         c => c,
     };
     // One more than the value, so that 0 is none.
-    let found = ALPHABET
-        .iter()
-        .zip(1_u32..)
-        .fold(0, |found, (sign, of)| found | of & u32::from(is_equal(u32::from(*sign), u32::from(c))) * 0x0101_0101);
+    let found = ALPHABET.iter().zip(1_u32..).fold(0, |found, (sign, of)| {
+        found | (of & (u32::from(is_equal(u32::from(*sign), u32::from(c))) * 0x0101_0101))
+    });
     found.checked_sub(1)
 }
 

@@ -7,8 +7,9 @@ use crate::args::Format;
 use crate::output::{print_json, print_line};
 use crate::report::NOT_AUTHENTIC;
 use clap::Args;
-use keyward::ceremony::{Verification, Verify as Verifier};
+use keyward::ceremony::{Verification, Verify as Verifier, file_hash};
 use serde::Serialize;
+use std::path::PathBuf;
 
 /// Find out whether a bundle is as its witnesses signed it, and tells of the ceremony that its plan describes
 ///
@@ -17,13 +18,16 @@ use serde::Serialize;
 /// that, what the program saw, and what the module merely claims.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:
-  keyward ceremony verify bundle
+  keyward ceremony verify bundle --plan payments.toml
 
-The witnesses' public keys are those in the bundle's plan: compare the words of the plan with those on paper. The exit
-status is 4 where anything is wrong, and each thing is a line.")]
+The witnesses' public keys are those in the bundle's plan: whoever replaced that as well could have signed it all anew.
+So give a copy of the plan with --plan, or compare `plan words bundle/plan.toml` with the words on paper. The exit status is 4 where anything is wrong, and each thing is a line.")]
 pub(crate) struct Verify {
     #[command(flatten)]
     bundle: BundlePath,
+    /// A copy of the plan from elsewhere: that of the bundle must be the same
+    #[arg(long, value_name = "FILE")]
+    plan: Option<PathBuf>,
     #[command(flatten)]
     format: Format,
 }
@@ -33,6 +37,7 @@ struct VerifyJson<'a> {
     ok: bool,
     ceremony: Option<&'a str>,
     run: Option<String>,
+    plan: Option<String>,
     rehearsal: bool,
     entries: u64,
     head: Option<String>,
@@ -50,6 +55,7 @@ impl<'a> VerifyJson<'a> {
             ok: found.is_ok(),
             ceremony: found.ceremony.as_ref().map(keyward::ceremony::Name::as_str),
             run: found.run.map(|run| run.to_string()),
+            plan: found.plan.map(|plan| plan.to_string()),
             rehearsal: found.rehearsal,
             entries: found.entries,
             head: found.head.map(|head| head.to_string()),
@@ -65,7 +71,12 @@ impl<'a> VerifyJson<'a> {
 
 impl Verify {
     pub(super) fn run(&self, app: &App) -> anyhow::Result<u8> {
-        let found = Verifier::new(&self.bundle.open()?).run()?;
+        let bundle = self.bundle.open()?;
+        let mut verifier = Verifier::new(&bundle);
+        if let Some(path) = &self.plan {
+            verifier = verifier.plan_is(file_hash(path)?);
+        }
+        let found = verifier.run()?;
         if self.format.json {
             print_json(&VerifyJson::new(&found))?;
         } else {
