@@ -21,6 +21,7 @@ fn main() -> Result<()> {
     texts(&corpus.join("config"), &CONFIGS)?;
     texts(&corpus.join("names"), &NAMES)?;
     texts(&corpus.join("policy"), &POLICIES)?;
+    ceremonies(&corpus)?;
     let context = EncryptionContext::from_pairs([("tenant", "acme"), ("empty", "")])?;
     write(&corpus.join("names"), "context", &context.to_bytes())
 }
@@ -105,6 +106,43 @@ fn audit_lines(directory: &Path) -> Result<()> {
     }
     fs::remove_dir_all(log_directory)?;
     write(directory, "public-key", AUDIT_KEY.as_bytes())
+}
+
+/// A plan, and a line of every kind that the transcript of a ceremony of a few steps has.
+fn ceremonies(corpus: &Path) -> Result<()> {
+    use keyward::ceremony::{Answers, Begin, Bundle, Decision, Fact, Journal, Plan, script, shares};
+    let (plans, lines) = (corpus.join("ceremony_plan"), corpus.join("ceremony_line"));
+    let text = Answers::example().to_toml();
+    write(&plans, "example", text.as_bytes())?;
+    let bare: Vec<&str> = text.lines().filter(|line| !line.starts_with('#') && !line.is_empty()).collect();
+    write(&plans, "bare", bare.join("\n").as_bytes())?;
+    write(&plans, "cut", &text.as_bytes()[..text.len() / 2])?;
+
+    let directory = tempfile::tempdir()?;
+    let bundle = Bundle::create(&directory.path().join("bundle"), &text)?;
+    let mut journal = Journal::begin(&bundle, Begin { rehearsal: true, tool: "1".into() })?;
+    let steps = script(&Plan::parse(&text)?);
+    let (step, by) = (&steps[0].id, &steps[0].confirmed_by);
+    journal.intent(step, by)?;
+    journal.failed(step, keyward::ErrorKind::Io, vec![Fact::Note { text: "a \"\u{e9}\"".into() }])?;
+    journal.exception(Some(step), ["this", "that", "so"], Decision::Again, by)?;
+    journal.unlocked(by, vec![by.clone()], vec![Plan::hash("")])?;
+    journal.clock("it was set", by)?;
+    drop(journal);
+    Journal::resume(&bundle, "1")?.close()?;
+    for line in bundle.transcript()?.lines() {
+        let text = String::from_utf8(line.to_bytes())?;
+        let kind = text.split("\"kind\":\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap_or("none");
+        write(&lines, kind, text.as_bytes())?;
+    }
+    let pin = shares::SharedPin::from_random(&[1; 8])?;
+    let set = shares::Set::new(&keyward::ceremony::Id::from_bytes([1; 16]), &"primary".parse()?);
+    let zeros = |bytes: &mut [u8]| {
+        bytes.fill(0);
+        Ok(())
+    };
+    write(&lines, "share", shares::split(&pin, &set, 2, 2, zeros)?[0].to_text().as_bytes())?;
+    write(&lines, "witness", b"RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3")
 }
 
 /// The base point of the curve: a key whose private half everybody knows.
