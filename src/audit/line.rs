@@ -292,7 +292,7 @@ mod tests {
         assert!(Line::parse(&good).is_some());
         let good = String::from_utf8(good).unwrap();
         let rehashed = |text: &str| {
-            let body = &text.as_bytes()[..text.len() - TAIL];
+            let body = &text.as_bytes()[..text.len() - sealed::TAIL];
             let hash = Hash::of(&[DOMAIN, body]);
             let text = [body, format!(",\"hash\":\"{hash}\"}}").as_bytes()].concat();
             Line::parse(&text)

@@ -5,7 +5,7 @@ use super::hash::Hash;
 /// What stands before a line's own hash.
 const BEFORE_HASH: &[u8] = b",\"hash\":\"";
 /// `,"hash":"` and 64 digits and `"}`.
-const TAIL: usize = BEFORE_HASH.len() + 64 + 2;
+pub(crate) const TAIL: usize = BEFORE_HASH.len() + 64 + 2;
 
 /// The hash that a line of these bytes has in a log of this domain: of all before its field `hash`, which is the last.
 /// None where the bytes are too few or end otherwise.

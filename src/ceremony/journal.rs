@@ -311,3 +311,62 @@ impl From<&Journal> for Transcript {
         Self::of_written(journal.lines.clone(), journal.progress.clone(), journal.len)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ceremony::{Answers, Verify};
+    use std::cell::Cell;
+
+    thread_local! {
+        /// The second that it is.
+        static SECOND: Cell<u32> = const { Cell::new(10) };
+    }
+
+    fn now() -> String {
+        format!("2026-01-31T08:15:{:02}.000000Z", SECOND.get())
+    }
+
+    #[test]
+    fn a_clock_that_goes_backwards_stops_everything_until_people_know() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("bundle");
+        let bundle = Bundle::create(&path, &Answers::example().to_toml()).unwrap();
+        let begin = Begin { rehearsal: false, tool: "test".into() };
+        let mut journal = Journal::begin_with(&bundle, begin, now).unwrap();
+        let (step, olga): (StepId, Name) = ("host/check".into(), "olga".parse().unwrap());
+        // The same time is not backwards.
+        journal.intent(&step, &olga).unwrap();
+        SECOND.set(9);
+        let before = std::fs::read(bundle.transcript_path()).unwrap();
+        let error = journal.done(&step, Vec::new()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Io);
+        assert_eq!(
+            error.to_string(),
+            "the clock went backwards: it is 2026-01-31T08:15:09.000000Z, and was 2026-01-31T08:15:10.000000Z before"
+        );
+        assert_eq!(std::fs::read(bundle.transcript_path()).unwrap(), before);
+        // Once it is right again.
+        SECOND.set(11);
+        journal.done(&step, Vec::new()).unwrap();
+        // Or people know.
+        SECOND.set(5);
+        assert!(journal.intent(&step, &olga).is_err());
+        journal.clock("the battery was empty", &olga).unwrap();
+        journal.intent(&step, &olga).unwrap();
+        drop(journal);
+        let transcript = bundle.transcript().unwrap();
+        assert_eq!(transcript.lines().len(), 5);
+        let deviations = Verify::new(&bundle).run().unwrap().deviations;
+        assert!(deviations[0].ends_with("accepted by olga: the battery was empty"), "{deviations:?}");
+
+        // A line that was put there with a hash of its own, and an earlier time.
+        let last = &transcript.lines()[4];
+        let entry = Entry::Outcome { step, outcome: Outcome::Ok, error: None, facts: Vec::new() };
+        let time = "2026-01-31T08:15:04.000000Z".to_owned();
+        let line = Line::new(6, time, entry, String::new(), 1, last.hash);
+        let bytes = [std::fs::read(bundle.transcript_path()).unwrap(), line.to_bytes(), b"\n".to_vec()].concat();
+        let broken = Transcript::parse(&bytes).unwrap_err().to_string();
+        assert_eq!(broken, "line 6: the clock went backwards before it");
+    }
+}
