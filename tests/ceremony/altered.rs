@@ -3,6 +3,7 @@
 use crate::complete::{findings, verify};
 use crate::fixture::{Ceremony, copy, sign, witness};
 use keyward::ceremony::{Bundle, Line, Verify};
+use sha2::{Digest, Sha256};
 use std::fs;
 use std::path::Path;
 
@@ -76,6 +77,38 @@ fn lines_that_are_changed_removed_reordered_repeated_or_cut_off() {
     altered.is(|at| fs::write(at.join(transcript), "").unwrap(), transcript, "it is empty");
     altered.is(|at| fs::remove_file(at.join(transcript)).unwrap(), transcript, "cannot read");
     altered.is(altered.lines(|lines| lines.push("{}".into())), transcript, "changed");
+}
+
+/// A line with a hash of its own that is right.
+fn rehashed(line: &str) -> String {
+    let (body, _) = line.rsplit_once(",\"hash\":\"").unwrap();
+    let hash = Sha256::new().chain_update(b"keyward.ceremony.v1\0").chain_update(body).finalize();
+    let digits: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+    let line = format!("{body},\"hash\":\"{digits}\"}}");
+    assert!(Line::parse(line.as_bytes()).is_some());
+    line
+}
+
+#[test]
+fn lines_whose_own_hash_is_right() {
+    let altered = Altered::new();
+    let transcript = "transcript.jsonl";
+    let anew = "changed: it does not follow the line before it; one of the two was written anew";
+    let changed = altered.lines(|lines| lines[4] = rehashed(&lines[4].replace("made up", "made out")));
+    altered.is(changed, transcript, &format!("line 6: {anew}"));
+    let after = altered.lines(|lines| {
+        let last = Line::parse(lines.last().unwrap().as_bytes()).unwrap();
+        let more =
+            lines.last().unwrap().replace(&format!("\"seq\":{}", last.seq), &format!("\"seq\":{}", last.seq + 1));
+        lines.push(rehashed(&more.replace(&last.prev.to_string(), &last.hash.to_string())));
+    });
+    altered.is(after, transcript, "the transcript is closed before it");
+    let twice = altered.lines(|lines| {
+        let (first, last) = (lines[0].clone(), Line::parse(lines[1].as_bytes()).unwrap());
+        lines[1] =
+            rehashed(&first.replace("\"seq\":1,", "\"seq\":2,").replace(&"0".repeat(64), &last.prev.to_string()));
+    });
+    altered.is(twice, transcript, "line 2: a transcript begins once");
 }
 
 #[test]

@@ -62,6 +62,7 @@ fn an_outcome_that_is_larger_than_the_room_can_be_told_again() {
     facts.push(Fact::Note { text: "long ".repeat(20_000) });
     assert_eq!(journal.done(&step.id, facts.clone()).unwrap_err().kind(), ErrorKind::Io);
     assert_eq!(journal.progress().open(), Some(&step.id));
+    assert_eq!(ceremony.bundle().transcript().unwrap().torn(), None, "a part of it is there");
     disk.free();
     journal.done(&step.id, facts).unwrap();
     assert!(journal.progress().done(&step.id).is_some());

@@ -37,6 +37,10 @@ fn a_torn_end_is_cut_off_by_resume_and_by_nobody_else() {
         assert_eq!((*torn_bytes, torn_sha256.is_some()), (kept as u64, true));
         assert_eq!(resumed.progress().open(), None);
     }
+    // More than what says that it goes on would write over.
+    fs::write(&path, [&good[..], &[b'x'; 5000]].concat()).unwrap();
+    drop(Journal::resume(&ceremony.bundle(), "test").unwrap());
+    assert_eq!(ceremony.bundle().transcript().unwrap().torn(), None);
     // A line that lacks its newline alone is whole.
     fs::write(&path, &good[..good.len() - 1]).unwrap();
     let resumed = Journal::resume(&ceremony.bundle(), "test").unwrap();
