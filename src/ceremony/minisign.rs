@@ -1,6 +1,7 @@
 //! Witnesses' keys and signatures: Ed25519 in the format of minisign, which many people have already.
 
 use crate::error::{Error, ErrorKind, Result};
+use base64ct::{Base64, Encoding};
 use minisign::{SecretKeyBox, SignatureBox};
 use minisign_verify::{PublicKey, Signature};
 use serde::{Deserialize, Deserializer};
@@ -12,6 +13,8 @@ use zeroize::Zeroizing;
 const MAX_SIGNATURE: usize = 4096;
 /// The longest secret key file, in bytes.
 const MAX_SECRET: usize = 4096;
+/// A secret key: algorithms, salt and limits of scrypt, then its id, the key, and a checksum of 32 bytes.
+const SECRET_LEN: usize = 158;
 /// What the first line of a signature may say. It is not signed, so nothing else may stand there.
 const COMMENTS: [&str; 2] =
     ["untrusted comment: keyward ceremony", "untrusted comment: signature from minisign secret key"];
@@ -147,7 +150,10 @@ impl WitnessSecret {
         }
         let boxed = || SecretKeyBox::from_string(text).map_err(|_| not_a_secret());
         let key = match (Self::needs_password(text)?, password) {
-            (false, _) => boxed()?.into_unencrypted_secret_key().map_err(|_| not_a_secret())?,
+            (false, _) => match boxed()?.into_unencrypted_secret_key() {
+                Ok(key) => key,
+                Err(_) => without_checksum(text)?,
+            },
             (true, None) => return Err(Error::new(ErrorKind::PinRequired, "the secret key needs its password")),
             (true, Some(password)) => {
                 let opened = boxed()?.into_secret_key(Some(password.as_str().to_owned()));
@@ -168,12 +174,30 @@ impl WitnessSecret {
     /// The text of a signature file.
     ///
     /// # Errors
-    /// `Internal` where the system gives no random bytes.
+    /// `Internal` where the system gives no random bytes; `InvalidArgument` where the key is damaged.
     pub fn sign(&self, message: &[u8], comment: &str) -> Result<String> {
         let untrusted = COMMENTS[0].trim_start_matches("untrusted comment: ");
         let signature = minisign::sign(None, &self.0, message, Some(comment), Some(untrusted));
         let signature = signature.map_err(|_| Error::new(ErrorKind::Internal, "the signature could not be made"))?;
-        Ok(format!("{}\n", signature.to_string().trim_end()))
+        let text = format!("{}\n", signature.to_string().trim_end());
+        // A key whose halves do not belong together makes signatures that give it away.
+        match self.public_key()?.verify(message, &text) {
+            Ok(()) => Ok(text),
+            Err(_) => {
+                Err(Error::new(ErrorKind::InvalidArgument, "this secret key is damaged: what it signs is not valid"))
+            }
+        }
+    }
+}
+
+/// A key that no password protects, as minisign itself writes it: with zeros for the checksum, which the crate refuses.
+fn without_checksum(text: &str) -> Result<minisign::SecretKey> {
+    let bytes = Base64::decode_vec(text.lines().nth(1).unwrap_or_default()).map(Zeroizing::new);
+    match bytes {
+        Ok(bytes) if bytes.len() == SECRET_LEN && bytes[SECRET_LEN - 32..].iter().all(|byte| *byte == 0) => {
+            minisign::SecretKey::from_bytes(&bytes).map_err(|_| not_a_secret())
+        }
+        _ => Err(not_a_secret()),
     }
 }
 

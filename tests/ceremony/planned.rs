@@ -1,6 +1,7 @@
 //! What a plan is turned into, always the same.
 
 use crate::fixture::{Ceremony, name};
+use base64ct::{Base64, Encoding};
 use keyward::ErrorKind;
 use keyward::ceremony::{
     Answers, Id, Plan, Step, StepId, WitnessKey, WitnessSecret, expected_attributes, planned_id, script, to_markdown,
@@ -216,5 +217,16 @@ fn a_secret_key_asks_for_its_password_and_is_never_printed() {
     let with = |password: &str| WitnessSecret::open(&text, Some(password.to_owned().into()));
     assert_eq!(with("open barley").unwrap_err().kind(), ErrorKind::PinIncorrect);
     assert_eq!(with("open sesame").unwrap().public_key().unwrap().to_base64(), locked.pk.to_base64());
+    // One whose halves do not belong together: a byte of the seed is another, and the checksum is left out.
+    let mut bytes =
+        minisign::SecretKeyBox::from_string(&secret).unwrap().into_unencrypted_secret_key().unwrap().to_bytes();
+    let whole = |bytes: &[u8]| format!("untrusted comment: a test\n{}\n", Base64::encode_string(bytes));
+    bytes[126..].fill(0);
+    assert!(WitnessSecret::open(&whole(&bytes), None).unwrap().sign(b"x", "y").is_ok());
+    bytes[62] ^= 1;
+    let damaged = WitnessSecret::open(&whole(&bytes), None).unwrap().sign(b"x", "y").unwrap_err();
+    assert_eq!(damaged.to_string(), "this secret key is damaged: what it signs is not valid");
+    bytes[157] = 1;
+    assert_eq!(WitnessSecret::open(&whole(&bytes), None).unwrap_err().kind(), ErrorKind::InvalidArgument);
     assert_eq!(WitnessSecret::open(&public, None).unwrap_err().kind(), ErrorKind::InvalidArgument);
 }

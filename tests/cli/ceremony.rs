@@ -12,6 +12,7 @@ use std::process::{Command, Stdio};
 mod fixture;
 
 use fixture::{Ceremony, witness};
+use keyward::ceremony::Answers;
 
 /// A command that sees neither a token nor the surroundings, and what it reads.
 fn run(at: &Path, args: &[&str], input: &str) -> Done {
@@ -231,17 +232,49 @@ fn a_witness_signs_what_she_was_shown_and_nothing_that_is_wrong() {
     assert_eq!(run(at, &["verify", "bundle"], "").status, 0);
     let again = run(at, &[&sign[..], &["--yes"]].concat(), "");
     assert_eq!(again.status, 1, "{}", again.stderr);
+}
 
-    // What minisign itself signs counts as well.
+fn minisign(at: &Path, args: &[&str]) -> String {
+    let output = Command::new("minisign").current_dir(at).args(args).stdin(Stdio::null()).output();
+    let output = output.expect("minisign is missing: `softhsm/install minisign` installs it");
+    let told = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    assert!(output.status.success(), "minisign {args:?}: {told}");
+    told
+}
+
+#[test]
+fn keys_and_signatures_are_those_of_minisign() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = directory.path();
+    minisign(at, &["-G", "-W", "-p", "wanda.pub", "-s", "wanda.key"]);
+    let (secret, public) = (at.join("wanda.key"), at.join("wanda.pub"));
+    let (secret, public) = (fs::read_to_string(secret).unwrap(), fs::read_to_string(public).unwrap());
+    let key = public.parse().unwrap();
+    let text = Answers { witnesses: vec![(fixture::name("wanda"), key)], ..Answers::example() }.to_toml();
+    let mut ceremony = Ceremony::of(text, Vec::new());
+    ceremony.directory = directory;
+    ceremony.run();
+    let at = ceremony.directory.path();
+
+    // What Keyward signs with its key, it verifies.
+    let signed = run(at, &["sign", "bundle", "--key", "wanda.key", "--yes"], "");
+    assert_eq!(signed.status, 0, "{}", signed.stderr);
     let statement = run(at, &["sign", "bundle", "--statement"], "");
     assert!(statement.text().starts_with("keyward ceremony statement 1\nceremony 2026-11-payments\nrun "));
     assert_eq!(statement.text().lines().count(), 8);
-    let key =
-        minisign::SecretKeyBox::from_string(&ceremony.secrets[0].1).unwrap().into_unencrypted_secret_key().unwrap();
-    let made =
-        minisign::sign(None, &key, statement.text().as_bytes(), None, Some("signature from minisign secret key"));
-    let made = made.unwrap().to_string();
-    fs::write(at.join("bundle/signatures/wanda.minisig"), format!("{}\n", made.trim_end())).unwrap();
+    fs::write(at.join("statement"), statement.text()).unwrap();
+    let signature = "bundle/signatures/wanda.minisig";
+    let verified = minisign(at, &["-Vm", "statement", "-p", "wanda.pub", "-x", signature]);
+    assert!(verified.contains("Trusted comment: 2026-11-payments as witness wanda"), "{verified}");
+
+    // And what it signs, Keyward does.
+    fs::remove_file(at.join(signature)).unwrap();
+    minisign(at, &["-Sm", "statement", "-s", "wanda.key", "-x", signature]);
     let done = run(at, &["verify", "bundle"], "");
-    assert_eq!(done.status, 0, "{}", done.text());
+    assert!(done.status == 0 && done.text().ends_with("signed by wanda: ok\n"), "{}", done.text());
+    // The form without a hash before it is from before 2016, and is not taken.
+    fs::remove_file(at.join(signature)).unwrap();
+    minisign(at, &["-Slm", "statement", "-s", "wanda.key", "-x", signature]);
+    assert_eq!(run(at, &["verify", "bundle"], "").status, 4);
+    assert!(secret.starts_with("untrusted comment: "));
 }
