@@ -283,6 +283,72 @@ fn a_share_that_was_handed_out_twice_is_found() {
     assert!(found.contains(&"token/primary/share:dave: the same share was handed out twice".to_owned()), "{found:?}");
 }
 
+/// A token that is there already, with three objects and a PIN that somebody knows.
+#[test]
+fn what_is_on_a_token_before_must_be_what_the_plan_says() {
+    let there = |ceremony: Ceremony| {
+        let shared = "custody = { length = 24, threshold = 2, custodians = [\"carol\", \"dave\", \"erin\"] }";
+        let text = ceremony
+            .text
+            .replacen("serial = \"free\"", "serial = \"serial-primary\"", 1)
+            .replacen("initialize = true", "initialize = false", 1)
+            .replacen(shared, "custody = { typed_by = \"oscar\" }", 1)
+            .replacen("objects_before = 0", "objects_before = 3", 1)
+            .replacen("objects_after = 4", "objects_after = 7", 1);
+        Ceremony::of(text, ceremony.secrets)
+    };
+    let good = there(Ceremony::new());
+    assert_eq!(findings(&good.run()), [""; 0]);
+    let found = with_step(&there(Ceremony::new()), "token/primary/identify", |journal, step, mut facts| {
+        if let Fact::Inventory { objects, .. } = &mut facts[1] {
+            objects.pop();
+        }
+        journal.done(&step.id, facts).unwrap();
+    });
+    assert_eq!(found, ["token/primary/identify: there were 2 objects before, and the plan says 3"]);
+    let found = with_step(&there(Ceremony::new()), "token/primary/identify", |journal, step, mut facts| {
+        facts.pop();
+        journal.done(&step.id, facts).unwrap();
+    });
+    assert_eq!(found, ["token/primary/identify: it is not told which objects were on the token before"]);
+    let found = with_step(&there(Ceremony::new()), "token/primary/identify", |journal, step, mut facts| {
+        if let Fact::Token { serial, .. } = &mut facts[0] {
+            *serial = "other".into();
+        }
+        journal.done(&step.id, facts).unwrap();
+    });
+    assert!(
+        found.contains(
+            &"token/primary/identify: the serial number was other, and the plan says serial-primary".to_owned()
+        ),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn a_pin_is_put_together_again_from_shares_that_were_handed_out() {
+    let unlocked = |digests: &[u8], tokens: &str, run: Option<u8>| {
+        let ceremony = Ceremony::new();
+        let token = name(tokens);
+        let found = with_step(&ceremony, "key/payments/canary", |journal, step, facts| {
+            let of = run.map_or(journal.run(), |run| keyward::ceremony::Id::from_bytes([run; 16]));
+            let digests = digests.iter().map(|index| share(of, &token, *index).digest(&of)).collect();
+            journal.done(&step.id, facts).unwrap();
+            journal.unlocked(&token, vec![name("carol"), name("erin")], digests).unwrap();
+        });
+        found.into_iter().map(|finding| finding.split_once(": ").unwrap().1.to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(unlocked(&[2, 3], "primary", None), [""; 0]);
+    let (few, foreign) = (
+        "the PIN was put together from fewer shares than the threshold",
+        "the PIN was put together from a share that was not handed out",
+    );
+    assert_eq!(unlocked(&[2], "primary", None), [few]);
+    assert_eq!(unlocked(&[2, 2], "primary", None), [few]);
+    assert_eq!(unlocked(&[2, 3], "primary", Some(1)), [foreign]);
+    assert_eq!(unlocked(&[2, 3], "third", None), ["the PIN of 'third' is not shared"]);
+}
+
 #[test]
 fn people_may_accept_the_surroundings_and_nothing_of_a_key() {
     let deviate = |id: &str| {

@@ -103,7 +103,18 @@ impl Ceremony {
                 core_dumps: false,
                 network: false,
             }],
-            StepKind::IdentifyToken { token } => vec![self.token(token, "", "")],
+            StepKind::IdentifyToken { token } => {
+                let planned = plan.token(token).unwrap();
+                if planned.initialize {
+                    return vec![self.token(token, "", "")];
+                }
+                let object = ObjectFact { class: "data".into(), label: "old".into(), id: String::new() };
+                let objects = vec![object; planned.objects_before as usize];
+                vec![
+                    self.token(token, &serial(token), &planned.label),
+                    Fact::Inventory { token: token.clone(), objects },
+                ]
+            }
             StepKind::InitializeToken { token } => {
                 vec![self.token(token, &serial(token), &plan.token(token).unwrap().label)]
             }
@@ -186,7 +197,10 @@ impl Ceremony {
 
     fn inventory(&self, token: &Name) -> Fact {
         let on_it = |key: &&PlannedKey| key.token == *token || key.backup.token.as_ref() == Some(token);
-        let mut objects = Vec::new();
+        let planned = self.plan.token(token).unwrap();
+        let before = if planned.initialize { 0 } else { planned.objects_before };
+        let old = ObjectFact { class: "data".into(), label: "old".into(), id: String::new() };
+        let mut objects = vec![old; before as usize];
         for key in self.plan.keys.iter().filter(on_it) {
             let class = if key.algorithm.is_rsa() { "private-key" } else { "secret-key" };
             for class in [class, "data"] {

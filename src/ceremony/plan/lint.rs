@@ -3,7 +3,7 @@
 mod custody;
 mod keys;
 
-use super::{Custody, Plan, Role, secrets};
+use super::{BackupMethod, Custody, Plan, PlannedKey, Role, secrets};
 use crate::ceremony::name::{Name, Serial};
 use std::collections::BTreeSet;
 use std::fmt;
@@ -161,16 +161,17 @@ impl Lint<'_> {
             if token.serial == Serial::Free && token.objects_before != 0 {
                 self.find(&place, "a free token has no objects: 'objects_before' is 0");
             }
-            let made = plan.keys.iter().map(|key| {
-                u64::from(key.token == token.name) + u64::from(key.backup.token.as_ref() == Some(&token.name))
-            });
-            // A key and its record each.
-            let made = 2 * made.sum::<u64>();
+            let is_backup = |key: &&PlannedKey| key.backup.token.as_ref() == Some(&token.name);
+            let is_cloned = |key: &&PlannedKey| key.backup.method == BackupMethod::HsmClone;
+            let own = plan.keys.iter().filter(|key| key.token == token.name).count() as u64;
+            let backups = plan.keys.iter().filter(is_backup).count() as u64;
+            // Whether the vendor's tool copies records as well, the vendor alone knows.
+            let cloned = plan.keys.iter().filter(is_backup).filter(is_cloned).count() as u64;
             let gone = plan.destroy.iter().filter(|gone| gone.token == token.name).count() as u64;
             let before = if token.initialize { 0 } else { u64::from(token.objects_before) };
-            let most = (before + made).saturating_sub(gone);
-            // One that another tool made has no record.
-            let least = (before + made).saturating_sub(2 * gone);
+            // A key and its record each; one that another tool made has no record.
+            let most = (before + 2 * (own + backups)).saturating_sub(gone);
+            let least = (before + 2 * (own + backups) - cloned).saturating_sub(2 * gone);
             if !(least..=most).contains(&u64::from(token.objects_after)) {
                 let expected = if least == most { most.to_string() } else { format!("{least} to {most}") };
                 self.find(

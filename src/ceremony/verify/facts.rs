@@ -15,6 +15,13 @@ pub(super) fn check(found: &mut Verification, plan: &Plan, transcript: &Transcri
     let Some(Entry::Begun { run, .. }) = transcript.begun() else { return };
     let serials = claims::serials(plan, transcript);
     let check = Check { plan, steps, progress: transcript.progress(), run: *run, serials };
+    for line in transcript.lines() {
+        if let Entry::Unlocked { token, digests, .. } = &line.entry {
+            let mut problems = Vec::new();
+            check.shares_used(token, digests, &mut problems);
+            problems.into_iter().for_each(|what| found.find(format!("entry {}", line.seq), what));
+        }
+    }
     for step in steps {
         let Some(done) = check.progress.done(&step.id) else { continue };
         let mut problems = Vec::new();
@@ -101,6 +108,9 @@ impl Check<'_> {
         if planned.firmware.as_ref().is_some_and(|wanted| wanted != firmware) {
             problems.push(format!("the firmware was {firmware}, and the plan says another"));
         }
+        if !planned.initialize {
+            self.before(planned, facts, problems);
+        }
         if is_initialized && self.serials.iter().any(|(other, used)| other != name && used == serial) {
             problems.push("another token of this ceremony has the same serial number".into());
         }
@@ -131,19 +141,41 @@ impl Check<'_> {
     }
 
     fn pin(&self, name: &Name, facts: &[Fact], problems: &mut Problems) {
-        let Some(Custody::Shared { threshold, .. }) = self.plan.token(name).map(|token| &token.custody) else { return };
+        if !matches!(self.plan.token(name).map(|token| &token.custody), Some(Custody::Shared { .. })) {
+            return;
+        }
         match only(facts, |fact| matches!(fact, Fact::Recombined { .. })) {
-            Some(Fact::Recombined { digests }) => {
-                let handed_out = self.digests(name);
-                let given: BTreeSet<_> = digests.iter().collect();
-                if given.len() < usize::from(*threshold) || given.len() != digests.len() {
-                    problems.push("the PIN was put together from fewer shares than the threshold".into());
-                }
-                if digests.iter().any(|digest| !handed_out.contains(digest)) {
-                    problems.push("the PIN was put together from a share that was not handed out".into());
-                }
-            }
+            Some(Fact::Recombined { digests }) => self.shares_used(name, digests, problems),
             _ => problems.push("it is not told that the shares give the PIN".into()),
+        }
+    }
+
+    /// Whether a PIN was put together from enough of the shares that were handed out.
+    fn shares_used(&self, name: &Name, digests: &[Hash], problems: &mut Problems) {
+        let Some(Custody::Shared { threshold, .. }) = self.plan.token(name).map(|token| &token.custody) else {
+            problems.push(format!("the PIN of '{name}' is not shared"));
+            return;
+        };
+        let handed_out = self.digests(name);
+        let given: BTreeSet<_> = digests.iter().collect();
+        if given.len() < usize::from(*threshold) || given.len() != digests.len() {
+            problems.push("the PIN was put together from fewer shares than the threshold".into());
+        }
+        if digests.iter().any(|digest| !handed_out.contains(digest)) {
+            problems.push("the PIN was put together from a share that was not handed out".into());
+        }
+    }
+
+    /// What was on a token before, where it was not initialized.
+    fn before(&self, planned: &PlannedToken, facts: &[Fact], problems: &mut Problems) {
+        let is_it = |fact: &Fact| matches!(fact, Fact::Inventory { token, .. } if *token == planned.name);
+        match only(facts, is_it) {
+            Some(Fact::Inventory { objects, .. }) if objects.len() as u64 == u64::from(planned.objects_before) => {}
+            Some(Fact::Inventory { objects, .. }) => {
+                let (there, wanted) = (objects.len(), planned.objects_before);
+                problems.push(format!("there were {there} objects before, and the plan says {wanted}"));
+            }
+            _ => problems.push("it is not told which objects were on the token before".into()),
         }
     }
 
