@@ -57,6 +57,37 @@ fn all_thresholds_and_shares_up_to_7_of_10_come_back_and_fail_below() {
     }
 }
 
+/// Computed with Python from the description in `docs/ceremony-format.md`, with a multiplication of its own.
+#[test]
+fn the_shares_of_a_pin_byte_by_byte() {
+    let bytes: Vec<u8> = (0..24_u32).map(|i| (i * 37 + 5) as u8).collect();
+    let pin = SharedPin::from_random(&bytes).unwrap();
+    assert_eq!(pin.as_str(), "5AFMSY38DJQW16BGNTZ49EKR");
+    let mut call = 0;
+    let drawn = |bytes: &mut [u8]| {
+        call += 1;
+        match call {
+            1 => bytes.fill(0xaa),
+            _ => bytes.iter_mut().zip(0_u32..).for_each(|(byte, i)| *byte = (i * 29 + 1) as u8),
+        }
+        Ok(())
+    };
+    let all = split(&pin, &set(), 3, 5, drawn).unwrap();
+    let told: Vec<String> = all.iter().map(|share| share.to_text().to_string()).collect();
+    assert_eq!(
+        told,
+        [
+            "6YEV-R066-HMG3-BZ5B-KE3G-Z273-MS9R-JQ9B-B4FM-J0RQ-CAXG",
+            "6YEV-R066-HMGN-14PR-M2WK-3SGK-PQ3B-E1JR-0W8M-5DYV-YMEG",
+            "6YEV-R066-HMH4-ZW9Z-RDB5-5G9G-HBJS-1S9Q-WHVA-22MZ-Z0B0",
+            "6YEV-R066-HMHX-B130-0T0R-R88Z-JBND-PPJS-800B-B1H7-P4EG",
+            "6YEV-R066-HMJC-NSW7-CNQE-Y1HW-NQ4Z-SE9P-MDKN-CAYF-MKQ0",
+        ]
+    );
+    assert_eq!(all[4].digest(&RUN).to_string(), "e6e7cd8b42bfaf45b05f2088d04a4994e40d6f7e33be9e181b896c196fc64500");
+    assert!(combine(&[all[4].clone(), all[0].clone(), all[2].clone()], &set()).unwrap() == pin);
+}
+
 #[test]
 fn every_length_of_a_pin_comes_back() {
     for len in 8..=32 {
