@@ -8,6 +8,7 @@ mod interrupted;
 mod linted;
 mod parsers;
 mod planned;
+mod seen;
 mod shared;
 #[path = "../common/small_disk.rs"]
 mod small_disk;
