@@ -2,7 +2,7 @@
 
 use crate::complete::{findings, with_step};
 use crate::fixture::{Ceremony, hash, name, share};
-use keyward::ceremony::{Decision, Fact, Verify};
+use keyward::ceremony::{Decision, Fact, Id, Verify};
 
 #[test]
 fn what_was_seen_must_be_what_the_plan_says() {
@@ -80,7 +80,7 @@ fn what_was_seen_must_be_what_the_plan_says() {
             "key/payments/generate",
             Box::new(|fact| {
                 if let Fact::Key { id, .. } = fact {
-                    *id = keyward::ceremony::Id::from_bytes([3; 16]);
+                    *id = Id::from_bytes([3; 16]);
                 }
             }),
             "the CKA_ID of the key is not the one that this run gives it",
@@ -119,6 +119,78 @@ fn what_was_seen_must_be_what_the_plan_says() {
                 }
             }),
             "what the second token opened is not the data key of the canary",
+        ),
+        (
+            "key/payments/generate",
+            Box::new(|fact| {
+                if let Fact::Key { label, algorithm, public_key, .. } = fact {
+                    (*label, *algorithm, *public_key) = ("x:1".into(), "aes-kw".into(), Some(hash("x")));
+                }
+            }),
+            "the label of the key was 'x:1', and the plan says 'payments:1'",
+        ),
+        (
+            "key/payments/generate",
+            Box::new(|fact| {
+                if let Fact::Key { algorithm, .. } = fact {
+                    *algorithm = "aes-kw".into();
+                }
+            }),
+            "the key is for aes-kw, and the plan says aes-gcm",
+        ),
+        (
+            "key/a/box/attributes",
+            Box::new(|fact| {
+                if let Fact::Key { public_key, .. } = fact {
+                    *public_key = None;
+                }
+            }),
+            "whether the key has a public half is not as its algorithm needs it",
+        ),
+        (
+            "key/payments/attributes",
+            Box::new(|fact| {
+                if let Fact::Key { id, .. } = fact {
+                    *id = Id::from_bytes([3; 16]);
+                }
+            }),
+            "the key that was read back has another CKA_ID than the one that was made",
+        ),
+        (
+            "key/payments/canary",
+            Box::new(|fact| {
+                if let Fact::Canary { id, .. } = fact {
+                    *id = Id::from_bytes([3; 16]);
+                }
+            }),
+            "the canary is of another key",
+        ),
+        (
+            "key/payments/backup",
+            Box::new(move |fact| {
+                if let Fact::Canary { digest, .. } = fact {
+                    *digest = other;
+                }
+            }),
+            "it is not told that the canary was wrapped to the sibling as well",
+        ),
+        (
+            "key/payments/restore-test",
+            Box::new(|fact| {
+                if let Fact::Restored { id, .. } = fact {
+                    *id = Id::from_bytes([3; 16]);
+                }
+            }),
+            "it was opened with another key than the backup",
+        ),
+        (
+            "token/second/inventory",
+            Box::new(|fact| {
+                if let Fact::Inventory { objects, .. } = fact {
+                    objects[0].label = "planted:1".into();
+                }
+            }),
+            "there were 0 keys 'payments:1' on the token, and not one",
         ),
         (
             "token/second/inventory",
@@ -236,4 +308,36 @@ fn people_may_accept_the_surroundings_and_nothing_of_a_key() {
     assert!(!found.is_empty());
     let (found, _) = deviate("key/payments/restore-test");
     assert_eq!(found, ["key/payments/restore-test: it is not told what the second token opened"]);
+}
+
+/// A plan that destroys a key: on a token that is there already.
+#[test]
+fn what_was_destroyed_must_be_gone() {
+    let destroying = || {
+        let ceremony = Ceremony::new();
+        let shared = "custody = { length = 24, threshold = 2, custodians = [\"carol\", \"dave\", \"erin\"] }";
+        let text = ceremony
+            .text
+            .replacen("initialize = true", "initialize = false", 1)
+            .replacen("serial = \"free\"", "serial = \"serial-primary\"", 1)
+            .replacen(shared, "custody = { typed_by = \"oscar\" }", 1)
+            .replacen("objects_before = 0", "objects_before = 3", 1)
+            .replacen("objects_after = 4", "objects_after = 6", 1)
+            + "[[destroy]]\ntoken = \"primary\"\nkey = \"old:1\"\n";
+        Ceremony::of(text, ceremony.secrets)
+    };
+    let step = "token/primary/destroy:old:1";
+    let one_less = |ceremony: &Ceremony, found: u32| {
+        with_step(ceremony, step, |journal, step, mut facts| {
+            if let Fact::Destroyed { found: left, .. } = &mut facts[0] {
+                *left = found;
+            }
+            journal.done(&step.id, facts).unwrap();
+        })
+    };
+    // The fixture's inventory knows of nothing that is gone.
+    let inventory = "token/primary/inventory: there were 7 objects, and the plan says 6".to_owned();
+    assert_eq!(one_less(&destroying(), 0), [inventory.clone()]);
+    let left = format!("{step}: it is not told that the search for it found nothing");
+    assert_eq!(one_less(&destroying(), 1), [left, inventory]);
 }

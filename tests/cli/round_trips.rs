@@ -336,9 +336,12 @@ fn a_signal_leaves_nothing_half_written() {
             assert!(child.try_wait().unwrap().is_none(), "it ended by itself");
             std::thread::yield_now();
         }
+        // Open until it has ended: at the end of its input it would be done before the signal is.
+        let input = child.stdin.take();
         let pid = child.id().to_string();
         assert!(std::process::Command::new("kill").args(["-s", signal, &pid]).status().unwrap().success());
         let status = child.wait().unwrap();
+        drop(input);
         assert!(status.signal().is_some(), "{signal}: {status}");
         assert_eq!(bench.files(), before, "{signal}");
     }
