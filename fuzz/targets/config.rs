@@ -9,6 +9,18 @@ use libfuzzer_sys::fuzz_target;
 #[path = "../../src/bin/keyward/config.rs"]
 mod config;
 
+// The tables that it has from their commands.
+#[allow(dead_code, reason = "the command line reads it all")]
+#[path = "../../src/bin/keyward/cache"]
+mod cache {
+    pub(crate) mod table;
+}
+#[allow(dead_code, reason = "the command line reads it all")]
+#[path = "../../src/bin/keyward/object"]
+mod object {
+    pub(crate) mod table;
+}
+
 use config::Config;
 
 fuzz_target!(|input: &[u8]| {

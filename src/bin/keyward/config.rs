@@ -1,6 +1,6 @@
 //! The configuration file.
 
-use crate::cache::Cache;
+use crate::cache::table::Cache;
 use crate::object::table::Object;
 use keyward::key::Provenance;
 use keyward::{Error, ErrorKind, KeyName};
