@@ -11,7 +11,7 @@ use std::time::Duration;
 
 /// What the server runs until its standard input ends, as it does when a test process ends in whatever way.
 const SERVE: &str = "
-import os, sys, threading
+import io, os, sys, threading
 threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import run_simple
@@ -19,6 +19,13 @@ moto = DomainDispatcherApplication(create_backend_app)
 # moto looks at the condition of a request and then does it: two requests at once would both find theirs fulfilled.
 lock = threading.Lock()
 def one_at_a_time(environ, start_response):
+    # All of the request first: whoever stops in the middle of one keeps nobody else waiting.
+    length = None if environ.get('wsgi.input_terminated') else int(environ.get('CONTENT_LENGTH') or 0)
+    body = environ['wsgi.input'].read() if length is None else environ['wsgi.input'].read(length)
+    if length is not None and len(body) < length:
+        start_response('400 Bad Request', [('Content-Length', '0'), ('Connection', 'close')])
+        return []
+    environ['wsgi.input'] = io.BytesIO(body)
     with lock:
         return list(moto(environ, start_response))
 run_simple('127.0.0.1', 0, one_at_a_time, threaded=True, request_handler=MotoRequestHandler)
