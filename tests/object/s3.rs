@@ -38,13 +38,8 @@ async fn the_suite_of_object_store_passes_in_every_mode() {
 }
 
 #[tokio::test]
-async fn the_suite_of_object_store_passes_with_detached_slots() {
-    suite::around(&[in_s3], Builder::detached_slots).await;
-}
-
-#[tokio::test]
-async fn the_suite_of_object_store_passes_with_a_name_and_the_shortest_header() {
-    suite::around(&[in_s3], |builder| builder.name("a bucket").header_len(1024)).await;
+async fn the_suite_of_object_store_passes_with_detached_slots_a_name_and_the_shortest_header() {
+    suite::around(&[in_s3], |builder| builder.detached_slots().name("a bucket").header_len(1024)).await;
 }
 
 /// A store in a new bucket.
