@@ -15,6 +15,7 @@
 mod bundle;
 mod entry;
 mod expect;
+mod fact;
 mod file_hash;
 mod id;
 mod journal;
@@ -23,6 +24,7 @@ mod minisign;
 mod name;
 mod plan;
 mod report;
+mod room;
 mod script;
 pub mod shares;
 mod statement;
@@ -46,6 +48,7 @@ pub use plan::{
     PlannedToken, Role, Usage,
 };
 pub use report::report;
+pub use room::{CheckValueOf, Consent, Handout, News, Room, Ruling, Trouble, Wanted};
 pub use script::{script, to_markdown};
 pub use statement::Statement;
 pub use status::{Status, StepStatus};

@@ -103,6 +103,11 @@ fn is_zero(number: &u64) -> bool {
     *number == 0
 }
 
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_false(flag: &bool) -> bool {
+    !flag
+}
+
 /// How a step ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -223,6 +228,20 @@ pub enum Fact {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         public_key: Option<Hash>,
     },
+    /// A key was wrapped on its token for another one, which unwrapped it.
+    Exported {
+        /// The token that it came to.
+        token: Name,
+        /// The `CKA_ID` that it has on both.
+        id: Id,
+        /// What it was wrapped with.
+        mechanism: String,
+        /// The fingerprint of the key under which it was wrapped, whose private half is on that token: SHA-256 of its
+        /// `SubjectPublicKeyInfo`.
+        fingerprint: String,
+        /// The security officer who said that this is the one.
+        trusted_by: Name,
+    },
     /// A data key that a key wrapped and unwrapped again.
     Canary {
         /// The token.
@@ -287,4 +306,7 @@ pub struct ObjectFact {
     /// Its `CKA_ID`, in hexadecimal digits; empty where it has none.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub id: String,
+    /// Whether it is a key that could leave the token, or of which the token does not say that it cannot.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub extractable: bool,
 }

@@ -85,14 +85,15 @@ impl Journal {
         Ok(journal)
     }
 
-    /// Goes on with the transcript of a bundle, and says so in it.
+    /// Goes on with the transcript of a bundle, and says so in it. Where the clock went backwards meanwhile, people have
+    /// to know: `although` is why they go on, and who says so.
     ///
     /// What an interrupted run had begun to write is cut off; how much that was, and its hash, is told.
     ///
     /// # Errors
     /// `NotAuthentic` where the transcript is not as it was written, or the plan is another; `InvalidArgument` where it
     /// is closed or was stopped; `Io` where it cannot be written, or another process has it open.
-    pub fn resume(bundle: &Bundle, tool: &str) -> Result<Self> {
+    pub fn resume(bundle: &Bundle, tool: &str, although: Option<(&str, &Name)>) -> Result<Self> {
         let path = bundle.transcript_path();
         let file = open_locked(&path, false)?;
         let transcript = bundle.transcript()?;
@@ -113,6 +114,10 @@ impl Journal {
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
         let (lines, progress) = transcript.into_parts();
         let mut journal = Self { path, file, host, len, lines, progress, run, now: sealed::now };
+        // Before anything is changed.
+        if although.is_none() {
+            journal.check_clock(&(journal.now)())?;
+        }
         let mut resumed = Entry::Resumed { tool: tool.to_owned(), torn_bytes: 0, torn_sha256: None };
         match end {
             End::Clean => {}
@@ -125,6 +130,9 @@ impl Journal {
                 resumed =
                     Entry::Resumed { tool: tool.to_owned(), torn_bytes: torn.length, torn_sha256: Some(torn.sha256) };
             }
+        }
+        if let Some((reason, by)) = although.filter(|_| journal.is_clock_backwards()) {
+            journal.clock(reason, by)?;
         }
         journal.append(resumed)?;
         Ok(journal)
@@ -223,6 +231,21 @@ impl Journal {
         self.append(Entry::Clock { was, reason: reason.to_owned(), by: by.clone() })
     }
 
+    /// Whether it is earlier now than when the last line was written. Nothing is recorded until people know.
+    #[must_use]
+    pub fn is_clock_backwards(&self) -> bool {
+        self.progress.is_backwards(&(self.now)())
+    }
+
+    fn check_clock(&self, time: &str) -> Result<()> {
+        if !self.progress.is_backwards(time) {
+            return Ok(());
+        }
+        let was = self.progress.time().unwrap_or_default();
+        Err(Error::new(ErrorKind::Io, format!("the clock went backwards: it is {time}, and was {was} before"))
+            .with_hint("set the clock right, or say why the ceremony goes on all the same"))
+    }
+
     /// Closes the transcript: every step is done. Nothing can follow. Gives the head that witnesses sign.
     ///
     /// # Errors
@@ -236,13 +259,8 @@ impl Journal {
 
     fn append(&mut self, entry: Entry) -> Result<()> {
         let time = (self.now)();
-        if self.progress.is_backwards(&time) && !matches!(entry, Entry::Clock { .. }) {
-            let was = self.progress.time().unwrap_or_default();
-            return Err(Error::new(
-                ErrorKind::Io,
-                format!("the clock went backwards: it is {time}, and was {was} before"),
-            )
-            .with_hint("set the clock right, or record an exception that says why the ceremony goes on"));
+        if !matches!(entry, Entry::Clock { .. }) {
+            self.check_clock(&time)?;
         }
         let refused = |what: String| Error::new(ErrorKind::InvalidArgument, format!("cannot record this: {what}"));
         self.progress.check(&time, &entry).map_err(refused)?;

@@ -49,7 +49,9 @@ fn write(out: &mut String, plan: &Plan, transcript: &Transcript) -> std::fmt::Re
             && !facts.is_empty()
         {
             writeln!(out, "\n### `{}` (entry {})\n", escape(step.as_str()), line.seq)?;
-            facts.iter().try_for_each(|one| fact(out, one))?;
+            for sentence in facts.iter().flat_map(Fact::sentences) {
+                writeln!(out, "- {}", escape(&sentence))?;
+            }
         }
     }
     writeln!(out, "\n## What this is worth\n")?;
@@ -128,68 +130,4 @@ fn exceptions(out: &mut String, lines: &[Line]) -> std::fmt::Result {
         any = true;
     }
     if any { Ok(()) } else { writeln!(out, "None.") }
-}
-
-fn fact(out: &mut String, fact: &Fact) -> std::fmt::Result {
-    match fact {
-        Fact::Host { tool_sha256, modules, swap, core_dumps, network } => {
-            writeln!(out, "- program `{tool_sha256}`")?;
-            for module in modules {
-                writeln!(out, "- module {} `{}`", escape(&module.path), module.sha256)?;
-            }
-            let is = |on: &bool| if *on { "on" } else { "off" };
-            writeln!(out, "- swap {}, core dumps {}, network {}", is(swap), is(core_dumps), is(network))
-        }
-        Fact::Token { token, serial, label, manufacturer, model, firmware } => {
-            let [serial, label, manufacturer, model, firmware] =
-                [serial, label, manufacturer, model, firmware].map(|text| escape(text));
-            writeln!(out, "- {token}: serial {serial}, label '{label}', {manufacturer} {model}, firmware {firmware}")
-        }
-        Fact::Share { index, threshold, shares, digest } => {
-            writeln!(out, "- share {index} of {shares}, {threshold} needed, digest `{digest}`")
-        }
-        Fact::Recombined { digests } => {
-            writeln!(out, "- the PIN was put together from {} shares", digests.len())?;
-            digests.iter().try_for_each(|digest| writeln!(out, "  - `{digest}`"))
-        }
-        Fact::Component { index, check_value } => {
-            writeln!(out, "- component {index}, check value {}", escape(check_value))
-        }
-        Fact::Key { token, label, id, algorithm, attributes, check_value, public_key } => {
-            writeln!(out, "- {token}: '{}', CKA_ID `{id}`, {}", escape(label), escape(algorithm))?;
-            for wanted in [true, false] {
-                let names: Vec<_> =
-                    attributes.iter().filter(|(_, value)| **value == wanted).map(|(name, _)| escape(name)).collect();
-                if !names.is_empty() {
-                    writeln!(out, "  - {wanted}: {}", names.join(", "))?;
-                }
-            }
-            if let Some(value) = check_value {
-                writeln!(out, "  - check value {}", escape(value))?;
-            }
-            public_key.iter().try_for_each(|hash| writeln!(out, "  - public key `{hash}`"))
-        }
-        Fact::Canary { token, id, digest, .. } => {
-            writeln!(out, "- {token}: a data key `{digest}` was wrapped and unwrapped by `{id}`")
-        }
-        Fact::Restored { token, id, digest } => {
-            writeln!(out, "- {token}: `{id}` alone opened the data key `{digest}`")
-        }
-        Fact::Destroyed { token, label, id, found } => {
-            writeln!(
-                out,
-                "- {token}: '{}', CKA_ID `{id}`, was destroyed; {found} objects found afterwards",
-                escape(label)
-            )
-        }
-        Fact::Inventory { token, objects } => {
-            writeln!(out, "- {token}: {} objects", objects.len())?;
-            for object in objects {
-                let [class, label, id] = [&object.class, &object.label, &object.id].map(|text| escape(text));
-                writeln!(out, "  - {class} '{label}' {id}")?;
-            }
-            Ok(())
-        }
-        Fact::Note { text } => writeln!(out, "- {}", escape(text)),
-    }
 }

@@ -6,7 +6,7 @@ pub(super) use markdown::escape;
 pub use markdown::to_markdown;
 
 use super::name::Name;
-use super::plan::{Backup, BackupMethod, Custody, KeyOrigin, Plan, PlannedKey, PlannedToken, Role};
+use super::plan::{Backup, BackupMethod, Custody, ExportMechanism, KeyOrigin, Plan, PlannedKey, PlannedToken, Role};
 use super::step::{Step, StepKind};
 
 /// The steps of a plan.
@@ -123,9 +123,16 @@ impl Script<'_> {
         let (name, token) = (&key.name, &key.token);
         let label = key.label();
         let made = match key.provenance {
-            KeyOrigin::Generated => {
-                format!("The key '{label}' ({}) is generated on '{token}'.", key.algorithm)
-            }
+            KeyOrigin::Generated => match &key.backup {
+                Backup { method: BackupMethod::TrustedWrap, token: Some(second), mechanism } => format!(
+                    "The key '{label}' ({}) is generated on '{token}', wrapped there with {} under a transport key of \
+                     '{second}' that the security officer trusts, and unwrapped by '{second}'. Neither token keeps it in \
+                     a form that could be exported.",
+                    key.algorithm,
+                    mechanism.map_or("RSA-OAEP", ExportMechanism::name)
+                ),
+                _ => format!("The key '{label}' ({}) is generated on '{token}'.", key.algorithm),
+            },
             KeyOrigin::ImportedComponents => {
                 for (index, custodian) in (1..=u8::MAX).zip(&key.components) {
                     let announce = format!(
@@ -167,14 +174,17 @@ impl Script<'_> {
                 "'{second}' generates a key '{label}' of its own. Nothing is exported: what is protected is wrapped to both."
             ),
             BackupMethod::TrustedWrap => format!(
-                "The key '{label}' is exported under a public key of '{second}' that the security officer trusts, and \
-                 imported there."
+                "What '{second}' says of the key '{label}' that came to it is read back, and the transport key is \
+                 destroyed."
             ),
             BackupMethod::ImportedComponents => {
                 format!("The key '{label}' is imported into '{second}' from the same components.")
             }
             BackupMethod::HsmClone | BackupMethod::None => {
-                format!("The key '{label}' is copied to '{second}' with the vendor's tool, by hand.")
+                format!(
+                    "The key '{label}' is copied to '{second}' with the vendor's tool, by hand, and confirmed when that is \
+                     done."
+                )
             }
         };
         let mut expect = vec![format!("'{second}' has one object with the label '{label}'")];

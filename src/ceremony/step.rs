@@ -172,6 +172,13 @@ impl StepKind {
         }
     }
 
+    /// Whether people may accept that something here is not as planned: the surroundings. What makes a key what it is,
+    /// nobody can.
+    #[must_use]
+    pub fn may_be_accepted(&self) -> bool {
+        matches!(self, Self::CheckHost | Self::IdentifyToken { .. } | Self::Inventory { .. })
+    }
+
     /// The step until whose outcome this one may be done again although it has an outcome.
     ///
     /// A PIN, or a key that comes in components, is in memory only until it is set or imported: a run that is

@@ -1,7 +1,7 @@
 //! Whether a bundle is as it was when its witnesses signed, and tells of a ceremony that its plan describes.
 
 mod claims;
-mod facts;
+pub(super) mod facts;
 mod files;
 mod steps;
 

@@ -108,7 +108,7 @@ impl Ceremony {
                 if planned.initialize {
                     return vec![self.token(token, "", "")];
                 }
-                let object = ObjectFact { class: "data".into(), label: "old".into(), id: String::new() };
+                let object = ObjectFact { class: "data".into(), label: "old".into(), id: String::new(), extractable: false };
                 let objects = vec![object; planned.objects_before as usize];
                 vec![
                     self.token(token, &serial(token), &planned.label),
@@ -132,15 +132,20 @@ impl Ceremony {
             StepKind::EnterComponent { index, .. } => {
                 vec![Fact::Component { index: *index, check_value: format!("{index:06x}") }]
             }
-            StepKind::MakeKey { key, token } | StepKind::ReadBack { key, token } => {
+            StepKind::MakeKey { key, token } => {
+                let mut facts = vec![self.key(run, key, token, step.id.as_str(), false)];
+                facts.extend(self.exported(run, key));
+                facts
+            }
+            StepKind::ReadBack { key, token } => {
                 vec![self.key(run, key, token, &format!("key/{key}/generate"), false)]
             }
             StepKind::Canary { key, token } => vec![canary(key, token, id(run, token, &format!("key/{key}/generate")))],
             StepKind::BackUp { key, token } => {
                 let planned = plan.key(key).unwrap();
                 let made = match planned.backup.method {
-                    BackupMethod::HsmClone => id(run, &planned.token, &format!("key/{key}/generate")),
-                    _ => id(run, token, step.id.as_str()),
+                    BackupMethod::Sibling => id(run, token, step.id.as_str()),
+                    _ => id(run, &planned.token, &format!("key/{key}/generate")),
                 };
                 let mut facts = vec![self.key(run, key, token, step.id.as_str(), true)];
                 if let Fact::Key { id, .. } = &mut facts[0] {
@@ -195,16 +200,27 @@ impl Ceremony {
         }
     }
 
+    fn exported(&self, run: Id, key: &KeyName) -> Option<Fact> {
+        let planned = self.plan.key(key).unwrap();
+        Some(Fact::Exported {
+            token: planned.backup.token.clone()?,
+            id: id(run, &planned.token, &format!("key/{key}/generate")),
+            mechanism: planned.backup.mechanism?.name().into(),
+            fingerprint: "f00d".into(),
+            trusted_by: self.plan.token(&planned.token)?.officer.clone()?,
+        })
+    }
+
     fn inventory(&self, token: &Name) -> Fact {
         let on_it = |key: &&PlannedKey| key.token == *token || key.backup.token.as_ref() == Some(token);
         let planned = self.plan.token(token).unwrap();
         let before = if planned.initialize { 0 } else { planned.objects_before };
-        let old = ObjectFact { class: "data".into(), label: "old".into(), id: String::new() };
+        let old = ObjectFact { class: "data".into(), label: "old".into(), id: String::new(), extractable: false };
         let mut objects = vec![old; before as usize];
         for key in self.plan.keys.iter().filter(on_it) {
             let class = if key.algorithm.is_rsa() { "private-key" } else { "secret-key" };
             for class in [class, "data"] {
-                objects.push(ObjectFact { class: class.into(), label: key.label(), id: String::new() });
+                objects.push(ObjectFact { class: class.into(), label: key.label(), id: String::new(), extractable: false });
             }
         }
         Fact::Inventory { token: token.clone(), objects }

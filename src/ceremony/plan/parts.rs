@@ -157,12 +157,10 @@ pub enum ExportMechanism {
     RsaOaep,
     /// RSA-OAEP with SHA-1, for tokens that have no other.
     RsaOaepSha1,
-    /// AES Key Wrap, under a key that the token generated for this one export.
-    AesKw,
 }
 
 impl ExportMechanism {
-    pub(super) const ALL: [Self; 3] = [Self::RsaOaep, Self::RsaOaepSha1, Self::AesKw];
+    pub(super) const ALL: [Self; 2] = [Self::RsaOaep, Self::RsaOaepSha1];
 
     /// The mechanism as a word.
     #[must_use]
@@ -170,7 +168,6 @@ impl ExportMechanism {
         match self {
             Self::RsaOaep => "rsa-oaep",
             Self::RsaOaepSha1 => "rsa-oaep-sha1",
-            Self::AesKw => "aes-kw",
         }
     }
 }

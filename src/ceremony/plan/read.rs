@@ -117,6 +117,7 @@ pub(super) fn mechanism<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Op
     let found = ExportMechanism::ALL.into_iter().find(|one| one.name() == name);
     // Modes without authentication give a key away piece by piece to whoever may unwrap (Clulow 2003; Bortolozzo et
     // al. 2010).
-    let refused = "only AES-KW and RSA-OAEP may export a key: rsa-oaep, rsa-oaep-sha1 or aes-kw";
+    // An AES key that wraps would be one of the officer's: SoftHSM keeps its value in clear.
+    let refused = "only RSA-OAEP may export a key: rsa-oaep or rsa-oaep-sha1";
     found.map(Some).ok_or_else(|| D::Error::custom(refused))
 }

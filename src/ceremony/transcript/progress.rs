@@ -72,7 +72,9 @@ impl Progress {
                 Decision::Again => {}
             },
             Entry::Closed {} => self.closed = true,
-            Entry::Unlocked { .. } | Entry::Resumed { .. } | Entry::Clock { .. } => {}
+            // Nobody says any more how it ended: it is begun anew, after whatever it needs is there again.
+            Entry::Resumed { .. } => self.open = None,
+            Entry::Unlocked { .. } | Entry::Clock { .. } => {}
         }
         self.time = Some(line.time.clone());
         Ok(())
@@ -96,9 +98,8 @@ impl Progress {
         match entry {
             Entry::Begun { format, .. } if *format != FORMAT => Err(format!("the format {format} is not known")),
             Entry::Intent { step, .. } => match &self.open {
-                // After an interruption the same step is begun again.
-                Some(open) if open != step => Err(format!("step {step} begins before {open} has ended")),
-                _ => Ok(()),
+                Some(open) => Err(format!("step {step} begins before {open} has ended")),
+                None => Ok(()),
             },
             Entry::Outcome { step, .. } if self.open.as_ref() != Some(step) => {
                 Err(format!("step {step} ends without having begun"))

@@ -12,9 +12,7 @@ use crate::ceremony::transcript::{Progress, Transcript};
 use std::collections::{BTreeMap, BTreeSet};
 
 pub(super) fn check(found: &mut Verification, plan: &Plan, transcript: &Transcript, steps: &[Step]) {
-    let Some(Entry::Begun { run, .. }) = transcript.begun() else { return };
-    let serials = claims::serials(plan, transcript);
-    let check = Check { plan, steps, progress: transcript.progress(), run: *run, serials };
+    let Some(check) = Check::new(plan, transcript, steps) else { return };
     for line in transcript.lines() {
         if let Entry::Unlocked { token, digests, .. } = &line.entry {
             let mut problems = Vec::new();
@@ -24,18 +22,31 @@ pub(super) fn check(found: &mut Verification, plan: &Plan, transcript: &Transcri
     }
     for step in steps {
         let Some(done) = check.progress.done(&step.id) else { continue };
-        let mut problems = Vec::new();
-        check.step(step, &done.facts, &mut problems);
-        // What people may accept: the surroundings. What makes a key what it is, nobody can.
-        let may_accept =
-            matches!(step.kind, StepKind::CheckHost | StepKind::IdentifyToken { .. } | StepKind::Inventory { .. });
-        if may_accept && check.progress.is_accepted(&step.id) {
+        if step.kind.may_be_accepted() && check.progress.is_accepted(&step.id) {
             continue;
         }
+        let mut problems = Vec::new();
+        check.step(step, &done.facts, &mut problems);
         for problem in problems {
             found.find(step.id.to_string(), problem);
         }
     }
+}
+
+/// What is not as planned in what was seen in a step, which is recorded only where there is nothing, or where it may be
+/// accepted and was.
+pub(in crate::ceremony) fn problems(
+    plan: &Plan,
+    transcript: &Transcript,
+    steps: &[Step],
+    step: &Step,
+    facts: &[Fact],
+) -> Vec<String> {
+    let mut problems = Vec::new();
+    if let Some(check) = Check::new(plan, transcript, steps) {
+        check.step(step, facts, &mut problems);
+    }
+    problems
 }
 
 struct Check<'a> {
@@ -43,10 +54,20 @@ struct Check<'a> {
     steps: &'a [Step],
     progress: &'a Progress,
     run: Id,
+    /// It takes place on other tokens than those of the plan.
+    rehearsal: bool,
     serials: BTreeMap<Name, String>,
 }
 
 type Problems = Vec<String>;
+
+impl<'a> Check<'a> {
+    fn new(plan: &'a Plan, transcript: &'a Transcript, steps: &'a [Step]) -> Option<Self> {
+        let Some(Entry::Begun { run, rehearsal, .. }) = transcript.begun() else { return None };
+        let serials = claims::serials(plan, transcript);
+        Some(Self { plan, steps, progress: transcript.progress(), run: *run, rehearsal: *rehearsal, serials })
+    }
+}
 
 impl Check<'_> {
     fn step(&self, step: &Step, facts: &[Fact], problems: &mut Problems) {
@@ -83,7 +104,8 @@ impl Check<'_> {
         if *tool_sha256 != self.plan.tool_sha256 {
             problems.push("the program had another hash than the plan says".into());
         }
-        for token in &self.plan.tokens {
+        // A rehearsal has a module of its own.
+        for token in self.plan.tokens.iter().filter(|_| !self.rehearsal) {
             let path = token.module.to_string_lossy();
             if !modules.iter().any(|module| module.path == path && module.sha256 == token.module_sha256) {
                 problems.push(format!("the module of '{}' had another hash than the plan says", token.name));
@@ -98,14 +120,14 @@ impl Check<'_> {
             problems.push("it is not told what the token says of itself".into());
             return;
         };
-        if !planned.serial.admits(serial) {
+        if !self.rehearsal && !planned.serial.admits(serial) {
             problems.push(format!("the serial number was {serial}, and the plan says {}", planned.serial));
         }
         // Before it is initialized it may have any.
         if (is_initialized || !planned.initialize) && *label != planned.label {
             problems.push(format!("the label was '{label}', and the plan says '{}'", planned.label));
         }
-        if planned.firmware.as_ref().is_some_and(|wanted| wanted != firmware) {
+        if !self.rehearsal && planned.firmware.as_ref().is_some_and(|wanted| wanted != firmware) {
             problems.push(format!("the firmware was {firmware}, and the plan says another"));
         }
         if !planned.initialize {
@@ -170,7 +192,8 @@ impl Check<'_> {
     fn before(&self, planned: &PlannedToken, facts: &[Fact], problems: &mut Problems) {
         let is_it = |fact: &Fact| matches!(fact, Fact::Inventory { token, .. } if *token == planned.name);
         match only(facts, is_it) {
-            Some(Fact::Inventory { objects, .. }) if objects.len() as u64 == u64::from(planned.objects_before) => {}
+            Some(Fact::Inventory { objects, .. })
+                if self.rehearsal || objects.len() as u64 == u64::from(planned.objects_before) => {}
             Some(Fact::Inventory { objects, .. }) => {
                 let (there, wanted) = (objects.len(), planned.objects_before);
                 problems.push(format!("there were {there} objects before, and the plan says {wanted}"));
@@ -185,8 +208,12 @@ impl Check<'_> {
             problems.push("it is not told which objects are on the token".into());
             return;
         };
-        if objects.len() as u64 != u64::from(planned.objects_after) {
-            problems.push(format!("there were {} objects, and the plan says {}", objects.len(), planned.objects_after));
+        let wanted = self.objects_after(planned);
+        if objects.len() as u64 != wanted {
+            problems.push(format!("there were {} objects, and the plan says {wanted}", objects.len()));
+        }
+        for object in objects.iter().filter(|object| object.extractable) {
+            problems.push(format!("the key '{}' could leave the token", object.label));
         }
         let on_it = |key: &&crate::ceremony::PlannedKey| key.token == *name || key.backup.token.as_ref() == Some(name);
         for key in self.plan.keys.iter().filter(on_it) {
@@ -197,6 +224,24 @@ impl Check<'_> {
                 problems.push(format!("there were {count} keys '{label}' on the token, and not one"));
             }
         }
+    }
+}
+
+impl Check<'_> {
+    /// How many objects there are to be. Where a rehearsal puts a throwaway token in the place of one that has objects,
+    /// what the plan adds is added to what is there.
+    fn objects_after(&self, planned: &PlannedToken) -> u64 {
+        let after = u64::from(planned.objects_after);
+        if !self.rehearsal || planned.initialize {
+            return after;
+        }
+        let identify = StepKind::IdentifyToken { token: planned.name.clone() }.id();
+        let before = self.progress.done(&identify).map_or(&[][..], |done| &done.facts);
+        let seen = before.iter().find_map(|fact| match fact {
+            Fact::Inventory { objects, .. } => Some(objects.len() as u64),
+            _ => None,
+        });
+        (after + seen.unwrap_or_default()).saturating_sub(planned.objects_before.into())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::Lint;
 use crate::ceremony::expect::usage_of;
-use crate::ceremony::plan::{BackupMethod, ExportMechanism, KeyOrigin, PlannedKey, Role};
+use crate::ceremony::plan::{BackupMethod, KeyOrigin, PlannedKey, Role};
 use std::collections::BTreeSet;
 
 impl Lint<'_> {
@@ -90,19 +90,11 @@ impl Lint<'_> {
         if self.plan.token(&key.token).is_some_and(|token| token.officer.is_none()) {
             self.find(place, "for an export the token of the key needs an 'officer', who says which key is trusted");
         }
-        match (backup.mechanism, key.algorithm.is_rsa()) {
-            (None, _) => self.find(place, "'mechanism' has to say what it is exported with"),
-            // SoftHSM keeps the value of an AES key that the officer makes in clear: whoever reads its files unwraps
-            // what was exported under it.
-            (Some(ExportMechanism::AesKw), false) => self.find(
-                place,
-                "an AES key is not exported under an AES key: the officer would have to make that, and its value can \
-                 lie in clear; use rsa-oaep",
-            ),
-            (Some(ExportMechanism::RsaOaep | ExportMechanism::RsaOaepSha1), true) => {
-                self.find(place, "an RSA key is too long for RSA-OAEP: use aes-kw");
-            }
-            (Some(_), _) => {}
+        if backup.mechanism.is_none() {
+            self.find(place, "'mechanism' has to say what it is exported with");
+        }
+        if key.algorithm.is_rsa() {
+            self.find(place, "an RSA key is too long for RSA-OAEP: let the second token make a sibling");
         }
     }
 

@@ -20,8 +20,29 @@ struct Seen<'a> {
 
 impl Check<'_> {
     pub(super) fn made(&self, key: &KeyName, token: &Name, step: &StepId, facts: &[Fact], problems: &mut Problems) {
-        let Some((_, seen)) = self.seen(key, token, facts, problems) else { return };
+        let Some((planned, seen)) = self.seen(key, token, facts, problems) else { return };
         self.planned_id(token, step, seen.id, problems);
+        if planned.backup.method.exports() {
+            self.exported(planned, seen.id, facts, problems);
+        }
+    }
+
+    /// A key that is exported is so when it is made: it is never there in a form that could be exported later.
+    fn exported(&self, planned: &PlannedKey, made: Id, facts: &[Fact], problems: &mut Problems) {
+        let Some(Fact::Exported { token, id, mechanism, trusted_by, .. }) =
+            only(facts, |fact| matches!(fact, Fact::Exported { .. }))
+        else {
+            problems.push("it is not told that the key was exported".into());
+            return;
+        };
+        let officer = self.plan.token(&planned.token).and_then(|token| token.officer.as_ref());
+        let is_planned = planned.backup.token.as_ref() == Some(token)
+            && planned.backup.mechanism.is_some_and(|planned| planned.name() == mechanism)
+            && officer == Some(trusted_by)
+            && *id == made;
+        if !is_planned {
+            problems.push("the key was exported in another way than the plan says".into());
+        }
     }
 
     pub(super) fn read_back(&self, key: &KeyName, token: &Name, facts: &[Fact], problems: &mut Problems) {
@@ -55,22 +76,19 @@ impl Check<'_> {
     pub(super) fn backup(&self, key: &KeyName, second: &Name, step: &StepId, facts: &[Fact], problems: &mut Problems) {
         let Some((planned, seen)) = self.seen(key, second, facts, problems) else { return };
         attributes(planned, true, seen.attributes, problems);
-        match planned.backup.method {
-            // The vendor's tool copies the id as well.
-            BackupMethod::HsmClone => {
-                let made = StepKind::MakeKey { key: key.clone(), token: planned.token.clone() };
-                if self.key_id(&made, &planned.token) != Some(seen.id) {
-                    problems.push("the copy has another CKA_ID than the key".into());
-                }
-            }
-            _ => self.planned_id(second, step, seen.id, problems),
-        }
-        // What is protected with a sibling is wrapped to both.
         if planned.backup.method == BackupMethod::Sibling {
+            self.planned_id(second, step, seen.id, problems);
+            // What is protected with a sibling is wrapped to both.
             match (canary_on(facts, second), self.digest(planned)) {
                 (Some((id, digest)), Some(wanted)) if id == seen.id && digest == wanted => {}
                 _ => problems.push("it is not told that the canary was wrapped to the sibling as well".into()),
             }
+            return;
+        }
+        // A copy is found by what the key itself wrapped.
+        let made = StepKind::MakeKey { key: key.clone(), token: planned.token.clone() };
+        if self.key_id(&made, &planned.token) != Some(seen.id) {
+            problems.push("the copy has another CKA_ID than the key".into());
         }
     }
 
