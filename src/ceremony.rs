@@ -13,6 +13,7 @@
 //! PIN is whole in memory whenever it is used.
 
 mod bundle;
+mod engine;
 mod entry;
 mod expect;
 mod fact;
@@ -35,6 +36,7 @@ mod verify;
 pub mod words;
 
 pub use bundle::Bundle;
+pub use engine::{Ended, Engine, Venue};
 pub use entry::{Decision, Entry, Fact, ModuleFact, ObjectFact, Outcome};
 pub use expect::expected_attributes;
 pub use file_hash::file_hash;

@@ -250,7 +250,7 @@ impl Journal {
     ///
     /// # Errors
     /// As [`intent`](Self::intent).
-    pub fn close(mut self) -> Result<Hash> {
+    pub fn close(&mut self) -> Result<Hash> {
         self.append(Entry::Closed {})?;
         // Gives the kept room back.
         self.file.set_len(self.len).map_err(|error| cannot("write", &self.path, error))?;

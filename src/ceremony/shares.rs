@@ -70,12 +70,40 @@ pub fn split(
 /// As [`combine`], and `InvalidArgument` where a share is none of these.
 pub fn combine_recorded(shares: &[Share], set: &Set, run: &Id, digests: &[Hash]) -> Result<SharedPin> {
     for (at, share) in shares.iter().enumerate() {
-        if share.is_foreign_to(set).is_none() && !digests.contains(&share.digest(run)) {
-            let message = format!("share {} is none that was handed out last", at + 1);
-            return Err(Error::new(ErrorKind::InvalidArgument, message));
-        }
+        admit(&shares[..at], share, set, run, digests)?;
     }
     combine(shares, set)
+}
+
+/// Whether a share goes with those that were given before it: so that one that is wrong is named as soon as it is typed.
+///
+/// # Errors
+/// As [`combine_recorded`], but for shares that are still missing.
+pub fn admit(given: &[Share], next: &Share, set: &Set, run: &Id, digests: &[Hash]) -> Result<()> {
+    check_place(given, next, set)?;
+    if digests.contains(&next.digest(run)) {
+        return Ok(());
+    }
+    let message = format!("share {} is none that was handed out last", given.len() + 1);
+    Err(Error::new(ErrorKind::InvalidArgument, message))
+}
+
+/// Whether a share may stand after others.
+fn check_place(given: &[Share], next: &Share, set: &Set) -> Result<()> {
+    let refused = |what: String| Err(Error::new(ErrorKind::InvalidArgument, what));
+    let place = given.len() + 1;
+    if let Some(why) = next.is_foreign_to(set) {
+        return refused(format!("share {place} is {why}"));
+    }
+    if let Some(twin) = given.iter().position(|other| other.index() == next.index()) {
+        return refused(format!("share {place} is the same one as share {}: number {}", twin + 1, next.index()));
+    }
+    match given.first() {
+        Some(first) if !next.goes_with(first) => {
+            refused(format!("share {place} does not go with share 1: it is of another PIN of this token"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Puts a PIN together from shares.
@@ -86,16 +114,7 @@ pub fn combine_recorded(shares: &[Share], set: &Set, run: &Id, digests: &[Hash])
 pub fn combine(shares: &[Share], set: &Set) -> Result<SharedPin> {
     let refused = |what: String| Err(Error::new(ErrorKind::InvalidArgument, what));
     for (at, share) in shares.iter().enumerate() {
-        let place = at + 1;
-        if let Some(why) = share.is_foreign_to(set) {
-            return refused(format!("share {place} is {why}"));
-        }
-        if let Some(twin) = shares[..at].iter().position(|other| other.index() == share.index()) {
-            return refused(format!("share {place} is the same one as share {}: number {}", twin + 1, share.index()));
-        }
-        if !share.goes_with(&shares[0]) {
-            return refused(format!("share {place} does not go with share 1: it is of another PIN of this token"));
-        }
+        check_place(&shares[..at], share, set)?;
     }
     let Some(first) = shares.first() else { return refused("no share is given".into()) };
     let needed = usize::from(first.threshold());

@@ -1,6 +1,6 @@
 //! How far a ceremony is.
 
-use super::entry::{Entry, Outcome};
+use super::entry::Outcome;
 use super::plan::Plan;
 use super::script::script;
 use super::step::{Step, StepId};
@@ -65,7 +65,7 @@ impl Status {
             script(plan).into_iter().map(|step| (state(&step), step)).map(|(s, step)| (step, s)).collect();
         let next = steps.iter().find(|(_, state)| *state != StepStatus::Done).map(|(step, _)| step.id.clone());
         Self {
-            rehearsal: matches!(transcript.begun(), Some(Entry::Begun { rehearsal: true, .. })),
+            rehearsal: transcript.is_rehearsal(),
             steps,
             next,
             closed: progress.is_closed(),

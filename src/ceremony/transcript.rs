@@ -119,6 +119,12 @@ impl Transcript {
         &self.progress
     }
 
+    /// Whether it is that of a rehearsal.
+    #[must_use]
+    pub fn is_rehearsal(&self) -> bool {
+        matches!(self.begun(), Some(Entry::Begun { rehearsal: true, .. }))
+    }
+
     /// What stands after the last line and is none.
     #[must_use]
     pub fn torn(&self) -> Option<Torn> {

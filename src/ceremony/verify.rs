@@ -6,6 +6,7 @@ mod files;
 mod steps;
 
 pub use claims::KeyClaim;
+pub(super) use claims::serials;
 
 use super::bundle::Bundle;
 use super::entry::{Decision, Entry};

@@ -43,6 +43,12 @@ impl Canary {
         self.check(&wrap::unwrap(session, key, &self.wrapped, &canary::context()?)?)
     }
 
+    /// The hash of its data key.
+    #[must_use]
+    pub fn digest(&self) -> [u8; 32] {
+        self.digest
+    }
+
     pub(super) fn wrapped(&self) -> &WrappedKey {
         &self.wrapped
     }
@@ -70,15 +76,35 @@ impl HsmProvider {
     /// # Errors
     /// As [`KeyProvider`](crate::KeyProvider).
     pub fn make_canary(&self, id: KekId) -> Result<Canary> {
+        self.with_active(id, Canary::make)
+    }
+
+    fn with_active<T>(&self, id: KekId, work: impl Fn(&Session<'_>, &MasterKey) -> Result<T>) -> Result<T> {
         self.looking_twice(|session| {
             let key = self.cache.by_kek_id(session, id)?;
             self.check_named(&key.description.name)?;
             self.check_usable(&key)?;
             self.count_wrap(&key)?;
             match key.description.state {
-                KeyState::Active => Canary::make(session, &key),
+                KeyState::Active => work(session, &key),
                 _ => Err(key.wrong_state("protect")),
             }
+        })
+    }
+
+    /// Wraps the data key of a canary, which this token opens, under a key of another token as well: as what is
+    /// protected with siblings is wrapped to both.
+    ///
+    /// # Errors
+    /// As [`open_canary`](Self::open_canary), and as [`make_canary`](Self::make_canary) on the other token.
+    pub fn canary_for(&self, canary: &Canary, sibling: &Self, id: KekId) -> Result<Canary> {
+        let data_key = self.unwrap_one(&canary.wrapped, &canary::context()?)?;
+        canary.check(&data_key)?;
+        sibling.with_active(id, |session, key| {
+            let wrapped = wrap::wrap(session, key, &data_key, &canary::context()?)?;
+            let canary = Canary { wrapped, digest: canary.digest };
+            canary.open(session, key)?;
+            Ok(canary)
         })
     }
 

@@ -35,6 +35,17 @@ pub struct TokenUri {
 }
 
 impl TokenUri {
+    /// The URI of a token of this module, by its label and its serial number.
+    #[must_use]
+    pub fn of(token: &super::TokenInfo, module: &Path) -> Self {
+        Self {
+            token: Some(token.label.clone()),
+            serial: Some(token.serial.clone()),
+            module_path: Some(module.to_owned()),
+            ..Self::default()
+        }
+    }
+
     /// The label of the token.
     #[must_use]
     pub fn token(&self) -> Option<&str> {

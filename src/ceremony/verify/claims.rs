@@ -67,7 +67,7 @@ pub(super) fn of(plan: &Plan, transcript: &Transcript) -> Vec<KeyClaim> {
 }
 
 /// The serial numbers of tokens, as they were last told: a free one has its own once it is initialized.
-pub(super) fn serials(plan: &Plan, transcript: &Transcript) -> BTreeMap<Name, String> {
+pub(in crate::ceremony) fn serials(plan: &Plan, transcript: &Transcript) -> BTreeMap<Name, String> {
     let mut serials = BTreeMap::new();
     for step in script(plan) {
         let (StepKind::IdentifyToken { token } | StepKind::InitializeToken { token }) = &step.kind else { continue };

@@ -5,7 +5,7 @@ use super::super::template;
 use super::super::wrap::SessionObject;
 use super::TRANSPORT_LABEL;
 use crate::error::{Error, ErrorKind, Result};
-use crate::key::{KekId, PublicKey};
+use crate::key::{KekId, PublicKey, WrappingAlgorithm};
 use crate::token::{
     Attribute, AttributeType, Attributes, KeyType, Mechanism, OaepHash, ObjectClass, ObjectHandle, Repeat, Session,
     Token,
@@ -80,16 +80,46 @@ impl TransportKey {
         &self.public
     }
 
+    /// Of the two ways of RSA-OAEP, the one with SHA-256 or SHA-1 that `algorithm` names, and no other.
+    ///
+    /// # Errors
+    /// `Unsupported` where its token does not unwrap keys that way; `InvalidArgument` where the algorithm is no RSA-OAEP.
+    pub fn only(mut self, algorithm: WrappingAlgorithm) -> Result<Self> {
+        let hash = match algorithm {
+            WrappingAlgorithm::RsaOaep => OaepHash::Sha256,
+            WrappingAlgorithm::RsaOaepSha1 => OaepHash::Sha1,
+            _ => {
+                return Err(Error::new(ErrorKind::InvalidArgument, format!("{algorithm} exports no key")));
+            }
+        };
+        self.public.hashes.retain(|own| *own == hash);
+        match self.public.hashes.is_empty() {
+            true => Err(Error::new(
+                ErrorKind::Unsupported,
+                format!("the token '{}' does not unwrap keys with {algorithm}", self.token.info().label),
+            )),
+            false => Ok(self),
+        }
+    }
+
     /// Destroys it. One that is gone already is no error.
     ///
     /// # Errors
     /// `TokenUnavailable` where the token shows it afterwards, and those of the token.
     pub fn destroy(self) -> Result<()> {
-        self.token.run(Repeat::Never, |session| {
-            if let Some(handle) = find(session, self.id)? {
+        Self::remove(&self.token, self.id)
+    }
+
+    /// The same for one of which the id alone is known.
+    ///
+    /// # Errors
+    /// As [`destroy`](Self::destroy).
+    pub fn remove(token: &Token, id: KekId) -> Result<()> {
+        token.run(Repeat::Never, |session| {
+            if let Some(handle) = find(session, id)? {
                 session.destroy_object(handle)?;
             }
-            match find(session, self.id)? {
+            match find(session, id)? {
                 None => Ok(()),
                 Some(_) => Err(Error::new(ErrorKind::TokenUnavailable, "the token still shows the transport key")),
             }

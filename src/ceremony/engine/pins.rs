@@ -1,0 +1,146 @@
+//! User PINs: made on the token, handed out in shares, put together again, and set.
+
+use super::Engine;
+use crate::audit::Hash;
+use crate::ceremony::entry::Fact;
+use crate::ceremony::name::Name;
+use crate::ceremony::plan::Custody;
+use crate::ceremony::room::{Handout, News, Wanted};
+use crate::ceremony::shares::{self, Set, Share, SharedPin};
+use crate::ceremony::step::{Step, StepId, StepKind};
+use crate::error::{Error, ErrorKind, Result};
+use crate::token::Pin;
+use zeroize::Zeroizing;
+
+/// A PIN that was put together, of which shares and by whom.
+pub(super) struct Recombined {
+    pub(super) pin: Pin,
+    pub(super) digests: Vec<Hash>,
+    pub(super) custodians: Vec<Name>,
+}
+
+impl Engine<'_> {
+    fn share_steps(&self, name: &Name) -> Vec<StepId> {
+        let is_of = |step: &&Step| matches!(&step.kind, StepKind::HandOutShare { token, .. } if token == name);
+        self.steps.iter().filter(is_of).map(|step| step.id.clone()).collect()
+    }
+
+    /// Whether shares of a PIN have to be handed out anew: it is not set, and not all that are out are of one PIN,
+    /// because the process that had the others in its memory is gone.
+    pub(super) fn needs_new_shares(&self, token: &Name) -> bool {
+        if self.is_done(&StepKind::SetPin { token: token.clone() }) {
+            return false;
+        }
+        let steps = self.share_steps(token);
+        let progress = self.journal.progress();
+        let lines: Vec<_> = steps.iter().filter_map(|step| progress.done(step)).map(|done| done.line).collect();
+        match (lines.iter().min(), lines.iter().max()) {
+            (Some(first), Some(last)) => lines.len() != steps.len() || self.was_interrupted(*first, *last),
+            _ => false,
+        }
+    }
+
+    pub(super) fn hand_out(&mut self, token: &Name, custodian: &Name, index: u8, step: &Step) -> Result<Vec<Fact>> {
+        let Custody::Shared { length, threshold, custodians } = self.planned_token(token)?.custody else {
+            return Err(Error::new(ErrorKind::Internal, "the PIN of the token is not shared"));
+        };
+        let shares = custodians.len();
+        if !self.handouts.contains_key(token) {
+            let made = self.split_new_pin(token, length, threshold, shares)?;
+            self.handouts.insert(token.clone(), made);
+        }
+        let share = usize::from(index).checked_sub(1).and_then(|at| self.handouts.get(token)?.get(at));
+        let share = share.ok_or_else(|| Error::new(ErrorKind::Internal, "there is no such share"))?;
+        let rehearsal = matches!(self.venue, super::Venue::Rehearsal { .. });
+        'shown: loop {
+            self.room.hand_out(&Handout { custodian, token, share, shares, rehearsal })?;
+            while let Some(typed) = self.room.secret(&Wanted::ShareBack { token, by: custodian })? {
+                match share.check_typed(&typed) {
+                    Ok(()) => break 'shown,
+                    Err(group) => {
+                        let told = format!("what was typed is not the share: look at group {group}");
+                        self.room.tell(&News::Refused(&told));
+                    }
+                }
+            }
+        }
+        let digest = share.digest(&self.journal.run());
+        self.handed_out.insert(step.id.clone());
+        let shares = u8::try_from(shares).unwrap_or(u8::MAX);
+        Ok(vec![Fact::Share { index, threshold, shares, digest }])
+    }
+
+    /// Makes a PIN on the token's generator and splits it. It is in no memory afterwards: its shares are.
+    fn split_new_pin(&self, token: &Name, length: u8, threshold: u8, shares: usize) -> Result<Vec<Share>> {
+        let (module, uri) = self.token(token)?;
+        let mut random = Zeroizing::new(vec![0; usize::from(length)]);
+        module.random(&uri, &mut random)?;
+        let pin = SharedPin::from_random(&random)?;
+        let set = Set::new(&self.journal.run(), token);
+        let shares = u8::try_from(shares).unwrap_or(u8::MAX);
+        shares::split(&pin, &set, threshold, shares, |bytes| module.random(&uri, bytes))
+    }
+
+    pub(super) fn set_pin(&mut self, token: &Name) -> Result<Vec<Fact>> {
+        let planned = self.planned_token(token)?;
+        let officer = planned.officer.clone().ok_or_else(|| {
+            Error::new(ErrorKind::Internal, format!("the plan names no officer of the token '{token}'"))
+        })?;
+        let (pin, facts) = match &planned.custody {
+            Custody::Shared { .. } => {
+                let Recombined { pin, digests, .. } = self.recombine(token)?;
+                (pin, vec![Fact::Recombined { digests }])
+            }
+            Custody::Typed { by } => (self.pin(&Wanted::NewUserPin { token, by })?, Vec::new()),
+        };
+        let officer_pin = match self.officer_pins.get(token) {
+            Some(known) => known.clone(),
+            None => self.pin(&Wanted::OfficerPin { token, by: &officer })?,
+        };
+        let (module, uri) = self.token(token)?;
+        // Kept until it is done, so that nobody types it again for a share that was wrong; but not where it was wrong.
+        self.officer_pins.remove(token);
+        let set = module.set_user_pin(&uri, &officer_pin, &pin);
+        match &set {
+            Err(error) if error.kind() == ErrorKind::PinIncorrect => {}
+            _ => drop(self.officer_pins.insert(token.clone(), officer_pin)),
+        }
+        set?;
+        // That it opens the token is seen now and not when it is needed.
+        self.log_in(token, &uri, pin)?;
+        self.officer_pins.remove(token);
+        self.handouts.remove(token);
+        Ok(facts)
+    }
+
+    /// Has custodians type their shares until there are enough. One that is wrong is named at once.
+    pub(super) fn recombine(&mut self, token: &Name) -> Result<Recombined> {
+        let Custody::Shared { threshold, custodians, .. } = self.planned_token(token)?.custody else {
+            return Err(Error::new(ErrorKind::Internal, "the PIN of the token is not shared"));
+        };
+        let run = self.journal.run();
+        let set = Set::new(&run, token);
+        let digests = self.journal.progress().share_digests(&self.share_steps(token));
+        self.room.tell(&News::Opening { token, threshold: Some(threshold) });
+        let mut given: Vec<Share> = Vec::new();
+        while given.len() < usize::from(threshold) {
+            let place = u8::try_from(given.len() + 1).unwrap_or(u8::MAX);
+            let Some(typed) = self.room.secret(&Wanted::Share { token, place, threshold })? else { break };
+            let share = Share::parse(&typed).and_then(|share| {
+                shares::admit(&given, &share, &set, &run, &digests)?;
+                Ok(share)
+            });
+            match share {
+                Ok(share) => given.push(share),
+                Err(error) => self.room.tell(&News::Refused(&error.to_string())),
+            }
+        }
+        let pin = shares::combine_recorded(&given, &set, &run, &digests)?;
+        let whose = |share: &Share| custodians.get(usize::from(share.index()).checked_sub(1)?).cloned();
+        Ok(Recombined {
+            pin: Pin::new(pin.as_str()),
+            digests: given.iter().map(|share| share.digest(&run)).collect(),
+            custodians: given.iter().filter_map(whose).collect(),
+        })
+    }
+}
