@@ -3,4 +3,7 @@
 mod kinds;
 mod plans;
 mod room;
+#[path = "../common/small_disk.rs"]
+mod small_disk;
+mod troubles;
 mod whole;
