@@ -1,6 +1,6 @@
 //! Keys that come in components, keys that are destroyed, tokens that are there already, and rehearsals.
 
-use crate::plans::{AES_GCM, Parts, Planned, TYPED, free, new_label, sibling, wrapped};
+use crate::plans::{AES_GCM, Parts, Planned, TYPED, free, imported, new_label, sibling, wrapped};
 use crate::room::{OFFICER_PIN, Script, USER_PIN, accept};
 use crate::whole::{assert_closed, resume, run};
 use keyward::ceremony::{Bundle, Ended, Engine, Fact, StepId, Venue, Verify, Wanted};
@@ -37,13 +37,6 @@ fn known(token: &TokenInfo, before: u32, after: u32) -> String {
 
 fn typed(label: &str, after: u32) -> String {
     free(label, after).replace(crate::plans::SHARED, TYPED)
-}
-
-fn imported(name: &str, method: &str) -> String {
-    sibling(name, AES_GCM.0, AES_GCM.1).replace("\"generated\"", "\"imported-components\"").replace(
-        "backup = { token",
-        &format!("components = [\"carol\", \"dave\"]\nnever_extractable = false\nbackup = {{ method = \"{method}\", token"),
-    )
 }
 
 fn facts(planned: &Planned, step: &str) -> Vec<Fact> {

@@ -1,5 +1,6 @@
 //! Ceremonies that are run, on real tokens of SoftHSM, with people who do as a script says. Run under `softhsm/with`.
 
+mod killed;
 mod kinds;
 mod plans;
 mod room;

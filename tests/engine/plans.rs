@@ -52,6 +52,13 @@ pub(crate) fn wrapped(name: &str) -> String {
     )
 }
 
+pub(crate) fn imported(name: &str, method: &str) -> String {
+    sibling(name, AES_GCM.0, AES_GCM.1).replace("\"generated\"", "\"imported-components\"").replace(
+        "backup = { token",
+        &format!("components = [\"carol\", \"dave\"]\nnever_extractable = false\nbackup = {{ method = \"{method}\", token"),
+    )
+}
+
 pub(crate) const AES_GCM: (&str, &str) = ("aes-gcm", "\"encrypt\", \"decrypt\"");
 pub(crate) const RSA: (&str, &str) = ("rsa-oaep-sha1", "\"decrypt\"");
 
