@@ -5,7 +5,7 @@
 //! the first of a step, is killed in every state that there is. With `KEYWARD_EVERY_CALL` set it is killed before each
 //! call that there is as well, which takes long.
 
-use crate::plans::{AES_GCM, Parts, Planned, RSA, imported, sibling, wrapped};
+use crate::plans::{AES_GCM, Parts, Planned, RSA, WRITING, built_fault_module, imported, sibling, wrapped};
 use crate::room::Script;
 use keyward::ceremony::shares::{Set, Share, combine};
 use keyward::ceremony::{Bundle, Custody, Ended, Engine, StepId, Venue, Verify, script};
@@ -18,19 +18,6 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-/// What may have changed something although nobody heard of it.
-const WRITING: [&str; 9] = [
-    "C_InitToken",
-    "C_InitPIN",
-    "C_GenerateKey",
-    "C_GenerateKeyPair",
-    "C_CreateObject",
-    "C_CopyObject",
-    "C_UnwrapKey",
-    "C_SetAttributeValue",
-    "C_DestroyObject",
-];
-
 /// A ceremony that other processes hold: its bundle, paper and tokens, which can be put back to what they were.
 struct Stage {
     planned: Planned,
@@ -39,11 +26,9 @@ struct Stage {
 impl Stage {
     fn new(keys: Vec<String>) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let built = std::env::current_exe().unwrap();
-        let built = built.ancestors().nth(2).unwrap().join("libkeyward_fault.so");
-        assert!(built.exists(), "'{}' is not built: cargo build -p keyward-fault", built.display());
+        // Its name says that SoftHSM is behind it.
         let module = directory.path().join("libsofthsm2-fault.so");
-        fs::copy(built, &module).unwrap();
+        fs::copy(built_fault_module(), &module).unwrap();
         let mut parts = Parts::of(keys);
         parts.module = module;
         let mut planned = Planned::new(&parts);
@@ -75,6 +60,7 @@ impl Stage {
     }
 
     fn save(&self, name: &str) {
+        let _ = fs::remove_dir_all(self.at(name));
         copy(&self.at("work"), &self.at(name));
     }
 

@@ -137,3 +137,24 @@ impl Planned {
         found
     }
 }
+
+/// What may have changed something although nobody heard of it.
+pub(crate) const WRITING: [&str; 9] = [
+    "C_InitToken",
+    "C_InitPIN",
+    "C_GenerateKey",
+    "C_GenerateKeyPair",
+    "C_CreateObject",
+    "C_CopyObject",
+    "C_UnwrapKey",
+    "C_SetAttributeValue",
+    "C_DestroyObject",
+];
+
+/// The module that goes wrong as a script says.
+pub(crate) fn built_fault_module() -> PathBuf {
+    let built = std::env::current_exe().unwrap();
+    let built = built.ancestors().nth(2).unwrap().join("libkeyward_fault.so");
+    assert!(built.exists(), "'{}' is not built: cargo build -p keyward-fault", built.display());
+    built
+}

@@ -1,6 +1,6 @@
 //! What goes wrong in a room: each stops with a clear line, and the ceremony goes on afterwards.
 
-use crate::plans::{AES_GCM, Parts, Planned, name, sibling};
+use crate::plans::{AES_GCM, Parts, Planned, WRITING, built_fault_module, imported, name, sibling, wrapped};
 use crate::room::{Script, accept, stop};
 use crate::small_disk::SmallDisk;
 use crate::whole::{assert_closed, resume, run};
@@ -277,4 +277,31 @@ fn a_full_disk_stops_a_step_before_it_is_done() {
         assert!(trouble.contains("cannot write the transcript") && trouble.contains("No space left"), "{trouble}");
     }
     planned.assert_verifies();
+}
+
+/// Every function that changes a token says once that it failed, after it did what it was asked to, or instead.
+#[test]
+fn a_token_that_fails_is_asked_again_and_makes_nothing_twice() {
+    for how in ["late CKR_DEVICE_ERROR", "answer CKR_DEVICE_ERROR", "late CKR_FUNCTION_FAILED"] {
+        let keys = vec![sibling("payments", AES_GCM.0, AES_GCM.1), wrapped("archive"), imported("legacy", "imported-components")];
+        let (planned, module) = with_faults(keys);
+        let script: String = WRITING.iter().map(|function| format!("{function} 1 {how}\n")).collect();
+        fs::write(module.with_extension("so.script"), script).unwrap();
+        let mut room = Script::new(&paper(&planned)).decide_on(vec![Ruling::Again; 30]);
+        assert_closed(run(&planned, &mut room));
+        // Some are mended without asking anybody.
+        assert!(room.troubles.len() >= 3, "{how}: {:?}", room.troubles);
+        planned.assert_verifies();
+    }
+}
+
+fn with_faults(keys: Vec<String>) -> (Planned, PathBuf) {
+    let mut parts = Parts::of(keys);
+    let directory = tempfile::tempdir().unwrap();
+    let module = directory.path().join("libsofthsm2-fault.so");
+    fs::copy(built_fault_module(), &module).unwrap();
+    parts.module.clone_from(&module);
+    let mut planned = Planned::new(&parts);
+    planned.directory = directory;
+    (planned, module)
 }
