@@ -60,7 +60,7 @@ impl Journal {
         Self::begin_with(bundle, begin, sealed::now)
     }
 
-    fn begin_with(bundle: &Bundle, begin: Begin, now: fn() -> String) -> Result<Self> {
+    pub(super) fn begin_with(bundle: &Bundle, begin: Begin, now: fn() -> String) -> Result<Self> {
         let text = bundle.plan_text()?;
         let plan = Plan::parse(&text)?;
         let path = bundle.transcript_path();
@@ -386,5 +386,27 @@ mod tests {
         let bytes = [std::fs::read(bundle.transcript_path()).unwrap(), line.to_bytes(), b"\n".to_vec()].concat();
         let broken = Transcript::parse(&bytes).unwrap_err().to_string();
         assert_eq!(broken, "line 6: the clock went backwards before it");
+    }
+    #[test]
+    fn who_resumes_with_an_earlier_clock_has_to_know_of_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("bundle");
+        let bundle = Bundle::create(&path, &Answers::example().to_toml()).unwrap();
+        let begin = Begin { rehearsal: false, tool: "test".into() };
+        drop(Journal::begin_with(&bundle, begin, || "2999-01-31T08:15:00.000000Z".into()).unwrap());
+        let before = std::fs::read(bundle.transcript_path()).unwrap();
+        // With a torn end, which stays where nothing is decided.
+        let torn = [&before[..], b"{\"seq\":2"].concat();
+        std::fs::write(bundle.transcript_path(), &torn).unwrap();
+        let error = Journal::resume(&bundle, "test", None).unwrap_err();
+        assert!(error.to_string().starts_with("the clock went backwards: it is 20"), "{error}");
+        assert_eq!(std::fs::read(bundle.transcript_path()).unwrap(), torn);
+        let olga = "olga".parse().unwrap();
+        let journal = Journal::resume(&bundle, "test", Some(("the battery was empty", &olga))).unwrap();
+        let entries: Vec<_> = journal.lines().iter().map(|line| &line.entry).collect();
+        assert!(matches!(
+            entries[1..],
+            [Entry::Clock { was, .. }, Entry::Resumed { torn_bytes: 8, .. }] if was.starts_with("2999")
+        ));
     }
 }

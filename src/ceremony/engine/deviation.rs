@@ -110,3 +110,89 @@ fn recordable(text: &str) -> Option<String> {
     }
     (!line.is_empty() && secrets::in_line(&line).is_none()).then_some(line)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ceremony::room::{CheckValueOf, Consent, Handout, Room, Wanted};
+    use crate::ceremony::{Answers, Begin, Bundle, Entry, Plan, Venue};
+    use std::cell::Cell;
+    use zeroize::Zeroizing;
+
+    thread_local! {
+        /// The second that it is.
+        static SECOND: Cell<u32> = const { Cell::new(30) };
+    }
+
+    fn now() -> String {
+        format!("2026-01-31T08:15:{:02}.000000Z", SECOND.get())
+    }
+
+    /// People who set the clock right when they are asked first, and know of it afterwards.
+    #[derive(Default)]
+    struct Clockmakers(Vec<String>);
+
+    impl Room for Clockmakers {
+        fn decide(&mut self, trouble: &Trouble<'_>) -> Result<Ruling> {
+            self.0.push(trouble.happened.clone());
+            assert!(trouble.may_accept && !trouble.may_stop && trouble.step.is_none());
+            let accept = |reason: &str| Ruling::Accept { by: "olga".parse().unwrap(), reason: reason.into() };
+            Ok(match self.0.len() {
+                1 => {
+                    SECOND.set(40);
+                    Ruling::Again
+                }
+                2 => accept("my PIN: 12345678"),
+                3 => accept("the battery was empty"),
+                _ => Ruling::Leave,
+            })
+        }
+
+        fn tell(&mut self, news: &News<'_>) {
+            assert!(matches!(news, News::Refused(why) if why.contains("looks like a PIN")), "{news:?}");
+        }
+
+        fn confirm(&mut self, _: &Step, _: usize, _: usize) -> Result<Consent> {
+            unreachable!("no step is read aloud here")
+        }
+
+        fn secret(&mut self, _: &Wanted<'_>) -> Result<Option<Zeroizing<String>>> {
+            unreachable!("nothing secret is asked for here")
+        }
+
+        fn hand_out(&mut self, _: &Handout<'_>) -> Result<()> {
+            unreachable!("nothing is handed out here")
+        }
+
+        fn check_value(&mut self, _: &CheckValueOf<'_>) -> Result<Option<String>> {
+            unreachable!("nothing is checked here")
+        }
+
+        fn trusts(&mut self, _: &Name, _: &Name, _: &str) -> Result<bool> {
+            unreachable!("nothing is trusted here")
+        }
+    }
+
+    #[test]
+    fn a_clock_that_goes_backwards_is_set_right_or_known_or_everybody_leaves() {
+        let directory = tempfile::tempdir().unwrap();
+        let text = Answers::example().to_toml();
+        let bundle = Bundle::create(&directory.path().join("bundle"), &text).unwrap();
+        let begin = Begin { rehearsal: false, tool: "test".into() };
+        let journal = Journal::begin_with(&bundle, begin, now).unwrap();
+        let mut room = Clockmakers::default();
+        let mut engine = Engine::new(&bundle, Plan::parse(&text).unwrap(), journal, Venue::Tokens, &mut room);
+        let step = engine.steps[0].clone();
+        SECOND.set(20);
+        engine.record(|journal| journal.intent(&step.id, &step.confirmed_by)).unwrap();
+        SECOND.set(10);
+        engine.record(|journal| journal.done(&step.id, Vec::new())).unwrap();
+        SECOND.set(5);
+        let error = engine.record(|journal| journal.intent(&step.id, &step.confirmed_by)).unwrap_err();
+        assert!(error.to_string().starts_with("the clock went backwards: it is 2026-01-31T08:15:05"), "{error}");
+        let clocks = engine.journal.lines().iter().filter(|line| matches!(&line.entry, Entry::Clock { .. })).count();
+        assert_eq!((clocks, engine.journal.lines().len()), (1, 4));
+        drop(engine);
+        assert_eq!(room.0.len(), 4);
+    }
+}
