@@ -28,7 +28,7 @@ use crate::audit::Hash;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hsm::HsmProvider;
 use crate::hsm::backup::Component;
-use crate::key::KeyName;
+use crate::key::{KeyName, Operation};
 use crate::token::Pin;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -91,7 +91,12 @@ pub struct Engine<'a> {
     components: BTreeMap<KeyName, Vec<Component>>,
     /// and tokens that are logged in to.
     open: BTreeMap<Name, Arc<HsmProvider>>,
+    admit: Admit<'a>,
 }
+
+/// Says whether somebody may do something with a key of this token, and records it: what governs other uses of keys, such as
+/// policies, may govern ceremonies as well.
+type Admit<'a> = Box<dyn FnMut(Operation, &KeyName, &HsmProvider) -> Result<()> + 'a>;
 
 impl<'a> Engine<'a> {
     /// Begins the ceremony of a bundle that was just created. `tool` is the version of the program.
@@ -144,7 +149,15 @@ impl<'a> Engine<'a> {
             officer_pins: BTreeMap::new(),
             components: BTreeMap::new(),
             open: BTreeMap::new(),
+            admit: Box::new(|_, _, _| Ok(())),
         }
+    }
+
+    /// Asks before each key that is made or destroyed, with the token that it is on. An error is why it may not be.
+    #[must_use]
+    pub fn admit(mut self, admit: impl FnMut(Operation, &KeyName, &HsmProvider) -> Result<()> + 'a) -> Self {
+        self.admit = Box::new(admit);
+        self
     }
 
     /// Does all steps that are left, and closes the transcript.
@@ -163,9 +176,14 @@ impl<'a> Engine<'a> {
             if !self.is_due(step) {
                 continue;
             }
-            match self.room.confirm(step, number, steps.len())? {
-                Consent::Given => {}
-                Consent::Leave => return Ok(Ended::Left),
+            loop {
+                match self.room.confirm(step, number, steps.len())? {
+                    Consent::Given => break,
+                    Consent::Leave => return Ok(Ended::Left),
+                    Consent::Exception { expected, happened, reason, by } => {
+                        self.unexpected([&expected, &happened, &reason], &by)?;
+                    }
+                }
             }
             if let Some(ended) = self.step(step)? {
                 return Ok(ended);
@@ -181,9 +199,7 @@ impl<'a> Engine<'a> {
     /// Whether a step is to be done: it was not yet, or what came of it was lost with the process that did it.
     fn is_due(&self, step: &Step) -> bool {
         let is_lost = match &step.kind {
-            StepKind::HandOutShare { token, .. } => {
-                !self.handed_out.contains(&step.id) && self.needs_new_shares(token)
-            }
+            StepKind::HandOutShare { token, .. } => !self.handed_out.contains(&step.id) && self.needs_new_shares(token),
             StepKind::EnterComponent { key, index, .. } => self.lacks_component(key, *index),
             _ => false,
         };

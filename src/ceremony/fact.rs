@@ -45,9 +45,9 @@ impl Fact {
             Self::Restored { token, id, digest } => {
                 vec![format!("{token}: {id} alone opened the data key {digest}")]
             }
-            Self::Destroyed { token, label, id, found } => vec![format!(
-                "{token}: '{label}', CKA_ID {id}, was destroyed; {found} objects were found afterwards"
-            )],
+            Self::Destroyed { token, label, id, found } => {
+                vec![format!("{token}: '{label}', CKA_ID {id}, was destroyed; {found} objects were found afterwards")]
+            }
             Self::Inventory { token, objects } => {
                 let mut all = vec![format!("{token}: {} objects", objects.len())];
                 all.extend(objects.iter().map(|object| {

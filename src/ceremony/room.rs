@@ -56,10 +56,22 @@ pub trait Room {
 }
 
 /// What becomes of a step that is read aloud.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Consent {
     /// It was confirmed.
     Given,
+    /// Something happened in the room that nobody expected, and it is to stand in the transcript. The step is read aloud
+    /// again afterwards.
+    Exception {
+        /// What was expected.
+        expected: String,
+        /// What happened.
+        happened: String,
+        /// Why people go on all the same.
+        reason: String,
+        /// Who decided that.
+        by: Name,
+    },
     /// Everybody leaves for now.
     Leave,
 }

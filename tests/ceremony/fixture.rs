@@ -108,7 +108,8 @@ impl Ceremony {
                 if planned.initialize {
                     return vec![self.token(token, "", "")];
                 }
-                let object = ObjectFact { class: "data".into(), label: "old".into(), id: String::new(), extractable: false };
+                let object =
+                    ObjectFact { class: "data".into(), label: "old".into(), id: String::new(), extractable: false };
                 let objects = vec![object; planned.objects_before as usize];
                 vec![
                     self.token(token, &serial(token), &planned.label),
@@ -220,7 +221,12 @@ impl Ceremony {
         for key in self.plan.keys.iter().filter(on_it) {
             let class = if key.algorithm.is_rsa() { "private-key" } else { "secret-key" };
             for class in [class, "data"] {
-                objects.push(ObjectFact { class: class.into(), label: key.label(), id: String::new(), extractable: false });
+                objects.push(ObjectFact {
+                    class: class.into(),
+                    label: key.label(),
+                    id: String::new(),
+                    extractable: false,
+                });
             }
         }
         Fact::Inventory { token: token.clone(), objects }

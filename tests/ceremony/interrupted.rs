@@ -63,7 +63,7 @@ fn a_run_that_is_interrupted_at_every_line_ends_as_one_that_was_not() {
         assert_eq!(journal.progress().attempts(&step.id)[0].outcome, None);
         ceremony.step(&mut journal, &step);
     }
-    let journal = Journal::resume(&ceremony.bundle(), "test", None).unwrap();
+    let mut journal = Journal::resume(&ceremony.bundle(), "test", None).unwrap();
     let head = journal.head();
     assert_ne!(journal.close().unwrap(), head);
     let bundle = ceremony.bundle();

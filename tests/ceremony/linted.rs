@@ -149,10 +149,9 @@ fn every_contradiction_is_told_with_its_place() {
 
     // What takes more than one change.
     let rsa = plan.replace(SIBLING, TRUSTED);
-    assert!(
-        findings(&rsa, "", "")
-            .contains(&"keys.a/box.backup: an RSA key is too long for RSA-OAEP: let the second token make a sibling".to_owned())
-    );
+    assert!(findings(&rsa, "", "").contains(
+        &"keys.a/box.backup: an RSA key is too long for RSA-OAEP: let the second token make a sibling".to_owned()
+    ));
     let rsa = plan.replace(generated, IMPORTED);
     assert!(
         findings(&rsa, "", "").iter().any(|f| f == "keys.a/box.components: an RSA key does not come in components")
@@ -273,11 +272,7 @@ fn a_plan_that_is_none_is_refused_with_its_line_and_without_its_text() {
         ),
         ("provenance = \"generated\"", "provenance = \"4711\"", "expected `generated` or `imported-components`"),
         ("length = 24", "typed_by = \"olga\"", "custody is either 'threshold' and 'custodians', or 'typed_by' alone"),
-        (
-            "token = \"second\" }",
-            "token = \"second\", mechanism = \"aes-cbc-pad\" }",
-            "only RSA-OAEP may export",
-        ),
+        ("token = \"second\" }", "token = \"second\", mechanism = \"aes-cbc-pad\" }", "only RSA-OAEP may export"),
         ("minisign = \"RW", "minisign = \"4711", "this is not a minisign public key"),
         ("threshold = 2", "threshold = 4711", "expected u8"),
         ("# version = 1", "version = 0", "a version is a whole number from 1"),

@@ -90,7 +90,8 @@ impl Stage {
         let output = self.go_on(until, false);
         let said = String::from_utf8_lossy(&output.stdout);
         assert!(output.status.success(), "{what}: {said}{}", String::from_utf8_lossy(&output.stderr));
-        let mut objects: Vec<_> = said.lines().filter(|line| line.starts_with("OBJECT ")).map(ToOwned::to_owned).collect();
+        let mut objects: Vec<_> =
+            said.lines().filter(|line| line.starts_with("OBJECT ")).map(ToOwned::to_owned).collect();
         // Slots come in any order.
         objects.sort();
         objects
@@ -205,7 +206,7 @@ fn kill_in_every_call(keys: Vec<String>) {
                 for finding in found.findings {
                     let is_to_come = steps[at + 1..].contains(&finding.place) && finding.message == "it was not done";
                     let is_open = ["transcript.jsonl", "report.md"].contains(&finding.place.as_str());
-                    assert!(is_to_come || is_open && until != "", "{what}: {finding}");
+                    assert!(is_to_come || is_open && !until.is_empty(), "{what}: {finding}");
                 }
             }
         }
@@ -228,7 +229,8 @@ fn exported_and_imported_keys_survive_a_kill_in_every_call_that_changes_a_token(
 
 #[test]
 fn a_kill_before_and_after_every_step_and_at_every_question_changes_nothing() {
-    let keys = vec![sibling("payments", AES_GCM.0, AES_GCM.1), wrapped("archive"), imported("legacy", "imported-components")];
+    let keys =
+        vec![sibling("payments", AES_GCM.0, AES_GCM.1), wrapped("archive"), imported("legacy", "imported-components")];
     let stage = Stage::new(keys);
     let mut kills = 0;
     let objects = loop {

@@ -137,7 +137,10 @@ fn a_copy_that_is_another_key_fails_its_restore_test() {
     assert_eq!(room.troubles.len(), 1);
     let bundle = Bundle::open(&planned.path()).unwrap();
     let found = Verify::new(&bundle).run().unwrap();
-    assert!(found.findings.iter().any(|f| f.to_string().starts_with("key/legacy/restore-test: it failed")), "{found:?}");
+    assert!(
+        found.findings.iter().any(|f| f.to_string().starts_with("key/legacy/restore-test: it failed")),
+        "{found:?}"
+    );
 }
 
 #[test]

@@ -55,7 +55,9 @@ pub(crate) fn wrapped(name: &str) -> String {
 pub(crate) fn imported(name: &str, method: &str) -> String {
     sibling(name, AES_GCM.0, AES_GCM.1).replace("\"generated\"", "\"imported-components\"").replace(
         "backup = { token",
-        &format!("components = [\"carol\", \"dave\"]\nnever_extractable = false\nbackup = {{ method = \"{method}\", token"),
+        &format!(
+            "components = [\"carol\", \"dave\"]\nnever_extractable = false\nbackup = {{ method = \"{method}\", token"
+        ),
     )
 }
 
@@ -65,11 +67,7 @@ pub(crate) const RSA: (&str, &str) = ("rsa-oaep-sha1", "\"decrypt\"");
 impl Parts {
     /// An AES and an RSA key with siblings, and one that is exported.
     pub(crate) fn new() -> Self {
-        let keys = vec![
-            sibling("payments", AES_GCM.0, AES_GCM.1),
-            sibling("a/box", RSA.0, RSA.1),
-            wrapped("archive"),
-        ];
+        let keys = vec![sibling("payments", AES_GCM.0, AES_GCM.1), sibling("a/box", RSA.0, RSA.1), wrapped("archive")];
         Self::of(keys)
     }
 
@@ -89,7 +87,8 @@ impl Parts {
         }
         text += &format!("[[people]]\nname = \"wanda\"\nroles = [\"witness\"]\nminisign = \"{witness}\"\n");
         for (name, token) in ["primary", "second"].iter().zip(&self.tokens) {
-            text += &format!("[[tokens]]\nname = \"{name}\"\nmodule = \"{module}\"\nmodule_sha256 = \"{hash}\"\n{token}");
+            text +=
+                &format!("[[tokens]]\nname = \"{name}\"\nmodule = \"{module}\"\nmodule_sha256 = \"{hash}\"\n{token}");
         }
         for key in &self.keys {
             text += &format!("[[keys]]\n{key}");

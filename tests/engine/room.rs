@@ -14,7 +14,7 @@ pub(crate) const USER_PIN: &str = "user-pin-of-a-test";
 type Answer = Option<String>;
 
 /// What is done where everybody would do as expected.
-type Instead = Box<dyn FnMut(&Wanted<'_>) -> Option<Answer>>;
+pub(crate) type Instead = Box<dyn FnMut(&Wanted<'_>) -> Option<Answer>>;
 
 pub(crate) struct Script {
     paper: PathBuf,
@@ -23,6 +23,8 @@ pub(crate) struct Script {
     pub(crate) troubles: Vec<String>,
     /// What is decided, in order; where nothing is left, everybody leaves.
     pub(crate) rulings: VecDeque<Ruling>,
+    /// What nobody expected, before the first step that is not done.
+    pub(crate) exceptions: VecDeque<Consent>,
     /// Leaves before this step.
     pub(crate) leave_at: Option<String>,
     /// Answers in the place of the usual ones.
@@ -43,6 +45,7 @@ impl Script {
             said: Vec::new(),
             troubles: Vec::new(),
             rulings: VecDeque::new(),
+            exceptions: VecDeque::new(),
             leave_at: None,
             instead: Box::new(|_| None),
             at: Box::new(|_| {}),
@@ -88,6 +91,9 @@ impl Room for Script {
         (self.at)(&format!("before {}", step.id));
         if self.leave_at.as_deref() == Some(step.id.as_str()) {
             return Ok(Consent::Leave);
+        }
+        if let Some(exception) = self.exceptions.pop_front() {
+            return Ok(exception);
         }
         self.said.push(format!("{}: {}", step.confirmed_by, step.announce));
         Ok(Consent::Given)

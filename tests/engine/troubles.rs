@@ -1,11 +1,11 @@
 //! What goes wrong in a room: each stops with a clear line, and the ceremony goes on afterwards.
 
 use crate::plans::{AES_GCM, Parts, Planned, WRITING, built_fault_module, imported, name, sibling, wrapped};
-use crate::room::{Script, accept, stop};
+use crate::room::{Instead, Script, accept, stop};
 use crate::small_disk::SmallDisk;
 use crate::whole::{assert_closed, resume, run};
 use keyward::ErrorKind;
-use keyward::ceremony::{Bundle, Ended, Entry, Ruling, StepId, Wanted};
+use keyward::ceremony::{Bundle, Consent, Ended, Engine, Entry, Ruling, StepId, Venue, Wanted};
 use keyward::testkit::SoftToken;
 use std::cell::RefCell;
 use std::fs;
@@ -283,7 +283,11 @@ fn a_full_disk_stops_a_step_before_it_is_done() {
 #[test]
 fn a_token_that_fails_is_asked_again_and_makes_nothing_twice() {
     for how in ["late CKR_DEVICE_ERROR", "answer CKR_DEVICE_ERROR", "late CKR_FUNCTION_FAILED"] {
-        let keys = vec![sibling("payments", AES_GCM.0, AES_GCM.1), wrapped("archive"), imported("legacy", "imported-components")];
+        let keys = vec![
+            sibling("payments", AES_GCM.0, AES_GCM.1),
+            wrapped("archive"),
+            imported("legacy", "imported-components"),
+        ];
         let (planned, module) = with_faults(keys);
         let script: String = WRITING.iter().map(|function| format!("{function} 1 {how}\n")).collect();
         fs::write(module.with_extension("so.script"), script).unwrap();
@@ -304,4 +308,59 @@ fn with_faults(keys: Vec<String>) -> (Planned, PathBuf) {
     let mut planned = Planned::new(&parts);
     planned.directory = directory;
     (planned, module)
+}
+
+#[test]
+fn what_nobody_expected_stands_in_the_transcript() {
+    let planned = one_key();
+    let mut room = Script::new(&paper(&planned));
+    let exception = |happened: &str| Consent::Exception {
+        expected: "the door stays shut".into(),
+        happened: happened.into(),
+        reason: "nothing was done meanwhile".into(),
+        by: name("wanda"),
+    };
+    room.exceptions.extend([exception("PIN: 123456"), exception("a fire drill")]);
+    assert_closed(run(&planned, &mut room));
+    assert!(room.said.iter().any(|said| said.starts_with("refused: this is not recorded")), "{:?}", room.said);
+    let deviations = planned.assert_verifies().deviations;
+    assert_eq!(
+        deviations,
+        [
+            "line 2, no step: expected: the door stays shut; happened: a fire drill; accepted by wanda: nothing was done \
+          meanwhile"
+        ]
+    );
+}
+
+#[test]
+fn what_is_not_admitted_is_not_done() {
+    let planned = one_key();
+    let asked = RefCell::new(Vec::new());
+    let refuse = |from: usize| {
+        let asked = &asked;
+        move |operation, key: &keyward::KeyName, hsm: &keyward::hsm::HsmProvider| {
+            asked.borrow_mut().push((operation, key.to_string(), hsm.token().info().label.clone()));
+            match asked.borrow().len() > from {
+                true => Err(keyward::Error::new(ErrorKind::PolicyDenied, "not today")),
+                false => Ok(()),
+            }
+        }
+    };
+    let bundle = planned.create();
+    let mut room = Script::new(&paper(&planned));
+    let engine = Engine::begin(&bundle, "test", Venue::Tokens, &mut room).unwrap().admit(refuse(1));
+    assert_eq!(engine.run().unwrap_err().kind(), ErrorKind::PolicyDenied);
+    // The key on the first token was made, and its sibling was not.
+    let transcript = bundle.transcript().unwrap();
+    assert!(transcript.progress().done(&StepId::from("key/payments/canary")).is_some());
+    assert!(transcript.progress().done(&StepId::from("key/payments/backup")).is_none());
+    let mut room = Script::new(&paper(&planned));
+    let engine = Engine::resume(&bundle, "test", Venue::Tokens, None, &mut room).unwrap().admit(refuse(9));
+    assert_closed(engine.run());
+    let plan = bundle.plan().unwrap();
+    let labels = [0, 1, 1].map(|at| plan.tokens[at].label.clone());
+    let wanted = labels.map(|label| (keyward::key::Operation::CreateKey, "payments".to_owned(), label));
+    assert_eq!(*asked.borrow(), wanted);
+    planned.assert_verifies();
 }

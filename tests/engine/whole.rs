@@ -2,8 +2,8 @@
 
 use crate::plans::{Parts, Planned, name};
 use crate::room::{OFFICER_PIN, Script, USER_PIN};
-use keyward::ceremony::{Bundle, Ended, Engine, Venue, script};
 use keyward::ErrorKind;
+use keyward::ceremony::{Bundle, Ended, Engine, Venue, script};
 use std::fs;
 use std::path::Path;
 

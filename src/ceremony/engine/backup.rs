@@ -10,13 +10,14 @@ use crate::ceremony::step::{StepId, StepKind};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hsm::backup::{TransportKey, trusted_wrap};
 use crate::hsm::{self, HsmProvider};
-use crate::key::{KekId, KeyName, WrappingAlgorithm};
+use crate::key::{KekId, KeyName, Operation, WrappingAlgorithm};
 
 impl Engine<'_> {
     pub(super) fn back_up(&mut self, name: &KeyName, second: &Name) -> Result<Vec<Fact>> {
         let key = self.planned_key(name)?;
         let hsm = self.hsm(second)?;
         let id = self.backup_id(&key, second)?;
+        (self.admit)(Operation::CreateKey, name, &hsm)?;
         match key.backup.method {
             BackupMethod::Sibling => {
                 hsm.create_planned(&self.wanted(&key, id))?;

@@ -56,6 +56,18 @@ impl Engine<'_> {
         }
     }
 
+    /// Records something that nobody asked about.
+    pub(super) fn unexpected(&mut self, told: [&str; 3], by: &Name) -> Result<()> {
+        match self.record(|journal| journal.exception(None, told, Decision::Accepted, by)) {
+            // What they said looks like a secret, or is nothing.
+            Err(error) if error.kind() == ErrorKind::InvalidArgument => {
+                self.room.tell(&News::Refused(&error.to_string()));
+                Ok(())
+            }
+            answer => answer,
+        }
+    }
+
     pub(super) fn exception(
         &mut self,
         step: &StepId,

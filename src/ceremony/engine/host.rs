@@ -19,9 +19,8 @@ impl Engine<'_> {
         };
         paths.sort();
         paths.dedup();
-        let module = |path: &&Path| {
-            Ok(ModuleFact { path: path.to_string_lossy().into_owned(), sha256: file_hash(path)? })
-        };
+        let module =
+            |path: &&Path| Ok(ModuleFact { path: path.to_string_lossy().into_owned(), sha256: file_hash(path)? });
         Ok(vec![Fact::Host {
             tool_sha256: file_hash(&running_program()?)?,
             modules: paths.iter().map(module).collect::<Result<_>>()?,

@@ -7,7 +7,7 @@ use crate::ceremony::entry::{Fact, ObjectFact};
 use crate::ceremony::name::Name;
 use crate::ceremony::step::StepKind;
 use crate::error::{ErrorKind, Result};
-use crate::key::{KekId, KeyName, KeyVersion};
+use crate::key::{KekId, KeyName, KeyVersion, Operation};
 
 impl Engine<'_> {
     /// Lists all objects, after whatever an interrupted export may have left was destroyed.
@@ -28,6 +28,7 @@ impl Engine<'_> {
         let (key, version) = label.split_once(':').unwrap_or((label, "1"));
         let (key, version): (KeyName, KeyVersion) = (key.parse()?, version.parse()?);
         let hsm = self.hsm(token)?;
+        (self.admit)(Operation::DestroyKey, &key, &hsm)?;
         let absence = match hsm.destroy_with_proof(&key, version) {
             Err(error) if error.kind() == ErrorKind::KeyNotFound => {
                 let id = self.id_before(token, label).ok_or(error)?;

@@ -11,7 +11,7 @@ use crate::ceremony::step::{StepId, StepKind};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hsm::backup::{Component, import_components};
 use crate::hsm::{self, Canary, Claim, HsmProvider};
-use crate::key::{KekId, KeyName};
+use crate::key::{KekId, KeyName, Operation};
 use zeroize::{Zeroize, Zeroizing};
 
 impl Engine<'_> {
@@ -35,10 +35,11 @@ impl Engine<'_> {
     pub(super) fn lacks_component(&self, name: &KeyName, index: u8) -> bool {
         let Some(key) = self.plan.key(name) else { return false };
         let made = StepKind::MakeKey { key: name.clone(), token: key.token.clone() };
-        let is_imported_again = key.backup.method == BackupMethod::ImportedComponents
-            && key.backup.token.as_ref().is_some_and(|second| {
-                !self.is_done(&StepKind::BackUp { key: name.clone(), token: second.clone() })
-            });
+        let is_imported_again =
+            key.backup.method == BackupMethod::ImportedComponents
+                && key.backup.token.as_ref().is_some_and(|second| {
+                    !self.is_done(&StepKind::BackUp { key: name.clone(), token: second.clone() })
+                });
         let has = self.components.get(name).map_or(0, Vec::len);
         (!self.is_done(&made) || is_imported_again) && has < usize::from(index)
     }
@@ -71,6 +72,7 @@ impl Engine<'_> {
     pub(super) fn make(&mut self, name: &KeyName, token: &Name) -> Result<Vec<Fact>> {
         let key = self.planned_key(name)?;
         let hsm = self.hsm(token)?;
+        (self.admit)(Operation::CreateKey, name, &hsm)?;
         let wanted = self.wanted(&key, self.key_id(&key)?);
         let mut exported = None;
         match key.provenance {
@@ -98,9 +100,12 @@ impl Engine<'_> {
             _ => error,
         })?;
         let is_last = key.backup.method != BackupMethod::ImportedComponents
-            || key.backup.token.as_ref().and_then(|second| self.open.get(second)).is_some_and(|second| {
-                std::ptr::eq(std::sync::Arc::as_ptr(second), hsm)
-            });
+            || key
+                .backup
+                .token
+                .as_ref()
+                .and_then(|second| self.open.get(second))
+                .is_some_and(|second| std::ptr::eq(std::sync::Arc::as_ptr(second), hsm));
         if is_last {
             self.components.remove(&key.name);
         }
@@ -126,9 +131,10 @@ impl Engine<'_> {
             Claim::Flag(flag) => Some((one.name.to_owned(), flag)),
             _ => None,
         });
-        let public = report.public_key.as_ref().map(|public| {
-            self.bundle.write_public_key(&report.key.name, token, &public.to_text()?)
-        });
+        let public = report
+            .public_key
+            .as_ref()
+            .map(|public| self.bundle.write_public_key(&report.key.name, token, &public.to_text()?));
         Ok(Fact::Key {
             token: token.clone(),
             label: report.key.label(),

@@ -109,7 +109,8 @@ impl Engine<'_> {
         let info = match self.serial_of(&planned) {
             Serial::Free => {
                 // That nobody else has a token of this label was seen before the first attempt.
-                let ours = |token: &&TokenInfo| token.initialized && token.label == planned.label && !token.user_pin_set;
+                let ours =
+                    |token: &&TokenInfo| token.initialized && token.label == planned.label && !token.user_pin_set;
                 let tokens = module.tokens()?;
                 if tried_before && let Some(ours) = tokens.iter().find(ours) {
                     return Ok(vec![fact(name, ours)]);
