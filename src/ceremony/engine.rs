@@ -14,7 +14,7 @@ mod pins;
 mod tokens;
 
 use super::bundle::Bundle;
-use super::entry::{Decision, Entry, Fact};
+use super::entry::{Decision, Fact};
 use super::journal::{Begin, Journal};
 use super::name::Name;
 use super::plan::Plan;
@@ -304,12 +304,6 @@ impl<'a> Engine<'a> {
         let plan = Plan::hash(&bundle.plan_text()?);
         self.room.tell(&News::Closed { head: &head, plan: &plan });
         Ok(Ended::Closed { head })
-    }
-
-    /// Whether the transcript says that it was interrupted between these lines.
-    fn was_interrupted(&self, from: u64, to: u64) -> bool {
-        let is_between = |seq: u64| (from..=to).contains(&seq);
-        self.journal.lines().iter().any(|line| is_between(line.seq) && matches!(line.entry, Entry::Resumed { .. }))
     }
 }
 

@@ -220,6 +220,9 @@ fn a_label_that_another_token_has_is_refused_before_anything_is_made() {
     let mut room = Script::new(&planned.directory.path().join("paper"));
     let error = run(&planned, &mut room).unwrap_err();
     assert_eq!(error.to_string(), format!("a token with the label '{}' is there already", info.label));
+    // It was when the token was looked for: later it could be taken for one of ours.
+    let transcript = Bundle::open(&planned.path()).unwrap().transcript().unwrap();
+    assert_eq!(transcript.progress().attempts(&StepId::from("token/primary/initialize")), []);
 }
 
 #[test]

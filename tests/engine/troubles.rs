@@ -28,7 +28,7 @@ fn left_at(planned: &Planned, step: &str) {
 }
 
 /// The answers of whoever types shares of this token, in order; afterwards the usual ones.
-fn typing(token: &str, answers: Vec<Option<String>>) -> Box<dyn FnMut(&Wanted<'_>) -> Option<Option<String>>> {
+fn typing(token: &str, answers: Vec<Option<String>>) -> Instead {
     let (wanted, mut answers) = (name(token), answers.into_iter());
     Box::new(move |asked| match asked {
         Wanted::Share { token, .. } if **token == wanted => answers.next(),

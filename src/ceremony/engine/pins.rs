@@ -25,19 +25,11 @@ impl Engine<'_> {
         self.steps.iter().filter(is_of).map(|step| step.id.clone()).collect()
     }
 
-    /// Whether shares of a PIN have to be handed out anew: it is not set, and not all that are out are of one PIN,
-    /// because the process that had the others in its memory is gone.
+    /// Whether shares of a PIN have to be handed out anew: it is not set, and some are out, but not all. The process that
+    /// had the others in its memory is gone, and all or none is handed out of the next PIN.
     pub(super) fn needs_new_shares(&self, token: &Name) -> bool {
-        if self.is_done(&StepKind::SetPin { token: token.clone() }) {
-            return false;
-        }
-        let steps = self.share_steps(token);
-        let progress = self.journal.progress();
-        let lines: Vec<_> = steps.iter().filter_map(|step| progress.done(step)).map(|done| done.line).collect();
-        match (lines.iter().min(), lines.iter().max()) {
-            (Some(first), Some(last)) => lines.len() != steps.len() || self.was_interrupted(*first, *last),
-            _ => false,
-        }
+        let is_out = |step: &StepId| self.journal.progress().done(step).is_some();
+        !self.is_done(&StepKind::SetPin { token: token.clone() }) && !self.share_steps(token).iter().all(is_out)
     }
 
     pub(super) fn hand_out(&mut self, token: &Name, custodian: &Name, index: u8, step: &Step) -> Result<Vec<Fact>> {
