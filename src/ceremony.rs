@@ -1,9 +1,10 @@
 //! Key ceremonies: making master keys in front of witnesses, so that years later anyone can check how they were made.
 //!
-//! This is the part that needs no token. A [`Plan`] says who makes which keys on which tokens; [`Plan::lint`] finds what
-//! contradicts itself in it; [`script()`] turns it into [`Step`]s, always the same ones. A run writes a [`Journal`] into
-//! a [`Bundle`] directory: the intent of each step before it is done, what came of it afterwards, every line hashed
-//! over the one before. [`Verify`] checks a bundle offline, against its plan and the signatures of its witnesses.
+//! A [`Plan`] says who makes which keys on which tokens; [`Plan::lint`] finds what contradicts itself in it; [`script()`]
+//! turns it into [`Step`]s, always the same ones. An [`Engine`] does them on the tokens, with people in a [`Room`]. It
+//! writes a [`Journal`] into a [`Bundle`] directory: the intent of each step before it is done, what came of it afterwards,
+//! every line hashed over the one before. [`Verify`] checks a bundle offline, against its plan and the signatures of its
+//! witnesses.
 //!
 //! What a bundle proves and what it does not: the chain and the witnesses' signatures prove that nothing in it was
 //! changed after they signed. That the keys are what it says is what the module said and the witnesses saw. No token
