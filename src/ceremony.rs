@@ -22,6 +22,7 @@ mod file_hash;
 mod id;
 mod journal;
 mod line;
+mod living;
 mod minisign;
 mod name;
 mod plan;
@@ -44,6 +45,7 @@ pub use file_hash::file_hash;
 pub use id::{RunId, planned_id};
 pub use journal::{Begin, Journal};
 pub use line::Line;
+pub use living::{Living, compare, compare_key};
 pub use minisign::{WitnessKey, WitnessSecret};
 pub use name::{Name, Serial};
 pub use plan::{
@@ -57,6 +59,6 @@ pub use statement::Statement;
 pub use status::{Status, StepStatus};
 pub use step::{Step, StepId, StepKind};
 pub use transcript::{Attempt, Progress, Torn, Transcript};
-pub use verify::{KeyClaim, Verification, Verify};
+pub use verify::{DestroyedClaim, KeyClaim, TokenClaim, Verification, Verify};
 
 pub use crate::audit::{Hash, Id};

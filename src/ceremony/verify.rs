@@ -5,8 +5,8 @@ pub(super) mod facts;
 mod files;
 mod steps;
 
-pub use claims::KeyClaim;
 pub(super) use claims::serials;
+pub use claims::{DestroyedClaim, KeyClaim, TokenClaim};
 
 use super::bundle::Bundle;
 use super::entry::{Decision, Entry};
@@ -16,6 +16,8 @@ use super::statement::Statement;
 use super::transcript::Transcript;
 use crate::audit::{Hash, Id};
 use crate::error::Result;
+use crate::key::KeyName;
+use std::collections::BTreeSet;
 
 /// Verifies a bundle without any token.
 #[derive(Debug)]
@@ -55,8 +57,13 @@ pub struct Verification {
     pub claimed: Vec<String>,
     /// Whether the plan was compared with one that is known from elsewhere ([`Verify::plan_is`]).
     pub is_plan_known: bool,
-    /// The keys, as their tokens showed them then: what a living token can be compared with.
+    /// The tokens, as they described themselves then.
+    pub tokens: Vec<TokenClaim>,
+    /// The keys, as their tokens showed them then: what a living token can be compared with
+    /// ([`compare`](crate::ceremony::compare)).
     pub keys: Vec<KeyClaim>,
+    /// The keys that were destroyed.
+    pub destroyed: Vec<DestroyedClaim>,
 }
 
 impl Verification {
@@ -64,6 +71,12 @@ impl Verification {
     #[must_use]
     pub fn is_ok(&self) -> bool {
         self.findings.is_empty()
+    }
+
+    /// The names of the keys that the bundle tells of, each once.
+    #[must_use]
+    pub fn key_names(&self) -> BTreeSet<KeyName> {
+        self.keys.iter().map(|key| key.name.clone()).collect()
     }
 
     fn find(&mut self, place: impl Into<String>, message: impl Into<String>) {
@@ -107,7 +120,9 @@ impl<'a> Verify<'a> {
         let Some((plan, text)) = plan else { return Ok(found) };
         check_begin(&mut found, &transcript, &plan, &text);
         steps::check(&mut found, &plan, &transcript);
+        found.tokens = claims::tokens(&plan, &transcript);
         found.keys = claims::of(&plan, &transcript);
+        found.destroyed = claims::destroyed(&plan, &transcript);
         files::check(&mut found, self.bundle, &files, &plan, &transcript);
         let report = self.report(&mut found, &plan, &transcript);
         if let Some(statement) = Statement::new(&transcript, &report) {
