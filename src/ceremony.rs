@@ -4,7 +4,7 @@
 //! turns it into [`Step`]s, always the same ones. An [`Engine`] does them on the tokens, with people in a [`Room`]. It
 //! writes a [`Journal`] into a [`Bundle`] directory: the intent of each step before it is done, what came of it afterwards,
 //! every line hashed over the one before. [`Verify`] checks a bundle offline, against its plan and the signatures of its
-//! witnesses.
+//! witnesses, and [`compare`] holds what it claims against the objects of a token, years later.
 //!
 //! What a bundle proves and what it does not: the chain and the witnesses' signatures prove that nothing in it was
 //! changed after they signed. That the keys are what it says is what the module said and the witnesses saw. No token

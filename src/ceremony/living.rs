@@ -6,7 +6,7 @@
 use super::name::Name;
 use super::plan::Finding;
 use super::verify::{DestroyedClaim, KeyClaim, Verification};
-use crate::audit::Hash;
+use crate::audit::{Hash, Id};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hsm::{Canary, Claim, HsmProvider, KeyReport, TokenObject};
 use crate::key::{KekId, KeyState};
@@ -21,6 +21,8 @@ pub struct Living {
     pub tokens: Vec<Name>,
     /// Proven: which keys opened the canary of the ceremony, and are the ones that were made in it.
     pub proven: Vec<String>,
+    /// Disproven: the ids of keys that do not open it, which are other keys.
+    pub others: Vec<Id>,
     /// What the module says, and nothing here can prove.
     pub claimed: Vec<String>,
     /// What has changed since as it may: keys that were retired or disabled.
@@ -187,7 +189,8 @@ impl Living {
         }
         if !taken.is_empty() {
             let state = report.key.state;
-            self.changed.push(format!("{place} is {state}: {} was true and is false", taken.join(", ")));
+            let were = if taken.len() == 1 { "was true and is" } else { "were true and are" };
+            self.changed.push(format!("{place} is {state}: {} {were} false", taken.join(" and ")));
         }
         if self.findings.len() == before {
             let but = if taken.is_empty() { "" } else { "all others of " };
@@ -240,6 +243,7 @@ impl Living {
                     .push(format!("{place} opened the canary of the ceremony: it is the key that was made in it"));
             }
             Err(error) if matches!(error.kind(), ErrorKind::NotAuthentic | ErrorKind::KeyAttributes) => {
+                self.others.push(claim.id);
                 let message = "the canary of the ceremony does not open, or to another value";
                 self.find(place, format!("{message}: it is not the key that was made in it"));
             }

@@ -20,6 +20,8 @@ pub(crate) struct App {
     /// The configuration file, and whether it is what names the tokens.
     file: Option<PathBuf>,
     of_file: bool,
+    /// Whether the token was to stand on the command line.
+    is_given: bool,
     quiet: bool,
 }
 
@@ -51,7 +53,8 @@ impl App {
             Some(uri) => vec![uri],
             None => config.tokens.take().unwrap_or_else(|| config.token.take().into_iter().collect()),
         };
-        Ok(Self { uris, config: Arc::new(config), file, of_file, quiet: global.quiet })
+        let is_given = global.token_is_given;
+        Ok(Self { uris, config: Arc::new(config), file, of_file, is_given, quiet: global.quiet })
     }
 
     pub(crate) fn config(&self) -> &Config {
@@ -129,6 +132,16 @@ impl App {
             (Some(one), 0) => Ok(one),
             _ => Err(Error::new(ErrorKind::InvalidArgument, "the configuration names several tokens")
                 .with_hint("name one with --token URI; `keyward doctor` looks at all of them")),
+        }
+    }
+
+    /// The token that stands on the command line, for what asks none that is named elsewhere.
+    pub(crate) fn uri_given(&self) -> Result<Option<TokenUri>> {
+        match (self.is_given, self.of_file) {
+            (false, _) => Ok(None),
+            // An option without a value is no wish to leave it out.
+            (true, true) => Err(Error::new(ErrorKind::InvalidArgument, "--token names no token")),
+            (true, false) => self.uri().map(Some),
         }
     }
 

@@ -1,7 +1,9 @@
 //! What stands on every command line, and what several commands share.
 
-use clap::{Args, Parser, Subcommand};
+use clap::parser::ValueSource;
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use keyward::{EncryptionContext, Error, ErrorKind, KeyName, KeyVersion};
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::str::FromStr;
 use tracing_subscriber::filter::LevelFilter;
@@ -26,6 +28,22 @@ pub(crate) struct Cli {
     pub(crate) global: Global,
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+impl Cli {
+    /// Reads the command line of this process.
+    pub(crate) fn read() -> std::result::Result<Self, clap::Error> {
+        Self::read_from(std::env::args_os())
+    }
+
+    fn read_from(args: impl IntoIterator<Item = OsString>) -> std::result::Result<Self, clap::Error> {
+        let mut command = Self::command();
+        let matches = command.try_get_matches_from_mut(args)?;
+        let mut cli = Self::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
+        // A global option has its source wherever it stands.
+        cli.global.token_is_given = matches.value_source("token") == Some(ValueSource::CommandLine);
+        Ok(cli)
+    }
 }
 
 const EXAMPLES: &str = "\
@@ -93,7 +111,7 @@ Exit status:
   2  wrong usage
   3  refused by a policy
   4  not an envelope, or not authentic, or of another encryption context; an audit log or a
-     ceremony's bundle that was changed
+     ceremony's bundle that was changed, or a token that is not as the bundle tells
   5  token or module unavailable
   6  PIN missing, wrong or locked";
 
@@ -110,6 +128,9 @@ pub(crate) struct Global {
         help_heading = "Global options"
     )]
     pub(crate) token: Option<String>,
+    /// Whether the token stands on this command line, and not in the environment.
+    #[arg(skip)]
+    pub(crate) token_is_given: bool,
     /// A configuration file; none is searched for
     #[arg(
         long,
@@ -254,8 +275,18 @@ mod tests {
 
     #[test]
     fn the_command_line_is_sound() {
-        use clap::CommandFactory;
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_token_is_given_wherever_it_stands_on_the_command_line() {
+        let read = |line: &str| Cli::read_from(line.split(' ').map(OsString::from)).unwrap().global;
+        for given in ["keyward --token pkcs11:token=a key list", "keyward key list --token pkcs11:token=a"] {
+            let global = read(given);
+            assert_eq!((global.token.as_deref(), global.token_is_given), (Some("pkcs11:token=a"), true), "{given}");
+        }
+        // What the environment says is tested from outside.
+        assert!(!read("keyward key list").token_is_given);
     }
 
     #[test]

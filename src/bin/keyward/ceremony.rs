@@ -6,7 +6,7 @@ mod report;
 mod run;
 mod sign;
 mod status;
-mod verify;
+pub(crate) mod verify;
 
 use crate::app::App;
 use clap::{Args, Subcommand};

@@ -36,12 +36,11 @@ mod token;
 
 use crate::app::App;
 use crate::args::{Cli, Command};
-use clap::Parser;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     keep_out_of_core_dumps();
-    let status = match Cli::try_parse() {
+    let status = match Cli::read() {
         Ok(cli) => {
             log::start(cli.global.level());
             signals::clean_up_on_termination();

@@ -39,7 +39,7 @@ impl Sign {
         let bundle = self.bundle.open()?;
         let found = Verify::new(&bundle).before_signing().run()?;
         if !found.is_ok() {
-            verify::tell(&found, app)?;
+            verify::tell(&found, None, app)?;
             say("error", "nothing is signed: the bundle is not as it should be");
             return Ok(NOT_AUTHENTIC);
         }
@@ -56,7 +56,7 @@ impl Sign {
         }
         let key = open(path)?;
         let witness = whose(&bundle.plan()?, &key)?;
-        verify::tell(&found, app)?;
+        verify::tell(&found, None, app)?;
         show(&statement)?;
         if !self.yes {
             confirm(&statement)?;

@@ -7,7 +7,11 @@ use crate::args::Format;
 use crate::output::{print_json, print_line};
 use crate::report::NOT_AUTHENTIC;
 use clap::Args;
-use keyward::ceremony::{Verification, Verify as Verifier, file_hash};
+use keyward::KeyAdmin;
+use keyward::ceremony::{Living, Verification, Verify as Verifier, compare, file_hash};
+use keyward::hsm::HsmProvider;
+use keyward::key::Provenance;
+use keyward::token::{Token, TokenUri};
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -16,12 +20,20 @@ use std::path::PathBuf;
 /// It needs no token and no network: the chain of the transcript, the plan, that every step has its outcome and every
 /// backup its restore test, the public keys, the report, and the signatures of all witnesses. It says what is proven by
 /// that, what the program saw, and what the module merely claims.
+///
+/// With --token on the command line it also asks that token: whether the keys of the ceremony are there as they were, each
+/// opens what it wrapped in front of the witnesses, and what was destroyed is still gone. Keys that were retired or
+/// disabled since are told. A token that KEYWARD_TOKEN or a configuration names is not asked.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:
   keyward ceremony verify bundle --plan payments.toml
 
+Both tokens of a ceremony are asked by a command each, with the PIN of each:
+  keyward ceremony verify bundle --token 'pkcs11:serial=0123abcd?module-path=/usr/lib/softhsm/libsofthsm2.so'
+  keyward ceremony verify bundle --token 'pkcs11:serial=4567cdef?module-path=/usr/lib/softhsm/libsofthsm2.so'
+
 The witnesses' public keys are those in the bundle's plan: whoever replaced that as well could have signed it all anew.
-So give a copy of the plan with --plan, or compare `plan words bundle/plan.toml` with the words on paper. The exit status is 4 where anything is wrong, and each thing is a line.")]
+So give a copy of the plan with --plan, or compare `plan words bundle/plan.toml` with the words on paper. The exit status is 4 where anything is wrong, and each thing is a line. Where something is wrong with the bundle, no token is asked.")]
 pub(crate) struct Verify {
     #[command(flatten)]
     bundle: BundlePath,
@@ -47,12 +59,39 @@ struct VerifyJson<'a> {
     proven: &'a [String],
     seen: &'a [String],
     claimed: &'a [String],
+    /// What came of asking a token, where one was.
+    token: Option<LivingJson<'a>>,
+}
+
+#[derive(Serialize)]
+struct LivingJson<'a> {
+    serial: &'a str,
+    tokens: Vec<&'a str>,
+    findings: Vec<FindingJson>,
+    proven: &'a [String],
+    claimed: &'a [String],
+    changed: &'a [String],
+    not_asked: &'a [String],
+}
+
+impl<'a> LivingJson<'a> {
+    fn new(living: &'a Living) -> Self {
+        Self {
+            serial: &living.serial,
+            tokens: living.tokens.iter().map(keyward::ceremony::Name::as_str).collect(),
+            findings: findings_json(&living.findings),
+            proven: &living.proven,
+            claimed: &living.claimed,
+            changed: &living.changed,
+            not_asked: &living.not_asked,
+        }
+    }
 }
 
 impl<'a> VerifyJson<'a> {
-    fn new(found: &'a Verification) -> Self {
+    fn new(found: &'a Verification, living: Option<&'a Living>) -> Self {
         Self {
-            ok: found.is_ok(),
+            ok: is_ok(found, living),
             ceremony: found.ceremony.as_ref().map(keyward::ceremony::Name::as_str),
             run: found.run.map(|run| run.to_string()),
             plan: found.plan.map(|plan| plan.to_string()),
@@ -65,51 +104,89 @@ impl<'a> VerifyJson<'a> {
             proven: &found.proven,
             seen: &found.seen,
             claimed: &found.claimed,
+            token: living.map(LivingJson::new),
         }
     }
 }
 
 impl Verify {
     pub(super) fn run(&self, app: &App) -> anyhow::Result<u8> {
+        let uri = app.uri_given()?;
         let bundle = self.bundle.open()?;
         let mut verifier = Verifier::new(&bundle);
         if let Some(path) = &self.plan {
             verifier = verifier.plan_is(file_hash(path)?);
         }
         let found = verifier.run()?;
+        let living = match uri {
+            Some(uri) if found.is_ok() => Some(ask(&found, &uri, app)?),
+            Some(_) => {
+                app.note("no token is asked: the bundle is not as it should be");
+                None
+            }
+            None => None,
+        };
         if self.format.json {
-            print_json(&VerifyJson::new(&found))?;
+            print_json(&VerifyJson::new(&found, living.as_ref()))?;
         } else {
-            tell(&found, app)?;
+            tell(&found, living.as_ref(), app)?;
         }
-        Ok(if found.is_ok() { 0 } else { NOT_AUTHENTIC })
+        Ok(if is_ok(&found, living.as_ref()) { 0 } else { NOT_AUTHENTIC })
     }
 }
 
-pub(super) fn tell(found: &Verification, app: &App) -> anyhow::Result<()> {
+fn is_ok(found: &Verification, living: Option<&Living>) -> bool {
+    found.is_ok() && living.is_none_or(Living::is_ok)
+}
+
+/// Compares the bundle with a token.
+fn ask(found: &Verification, uri: &TokenUri, app: &App) -> anyhow::Result<Living> {
+    for name in found.key_names() {
+        app.check_allowed(&name)?;
+    }
+    // By way of the policies, where there are any, and on record.
+    app.provider()?.list_keys()?;
+    // The login is there already.
+    Ok(compare(found, &provider(found, app.open_one(uri)?))?)
+}
+
+/// What a token is compared with a bundle by: it may use the keys that the bundle tells of, however they came.
+pub(crate) fn provider(found: &Verification, token: Token) -> HsmProvider {
+    HsmProvider::new(token).only(found.key_names()).accept([Provenance::TrustedWrap, Provenance::Components])
+}
+
+pub(super) fn tell(found: &Verification, living: Option<&Living>, app: &App) -> anyhow::Result<()> {
     if found.rehearsal {
         app.note("this is a REHEARSAL: its keys are worth nothing");
     }
-    for finding in &found.findings {
+    for finding in found.findings.iter().chain(living.iter().flat_map(|living| &living.findings)) {
         print_line(&finding.to_string())?;
     }
-    let kinds = [
+    let mut kinds = vec![
         ("deviation", &found.deviations),
         ("proven", &found.proven),
         ("seen", &found.seen),
         ("claimed", &found.claimed),
     ];
+    if let Some(living) = living {
+        kinds.insert(2, ("proven", &living.proven));
+        kinds.extend([("claimed", &living.claimed), ("changed", &living.changed), ("not asked", &living.not_asked)]);
+    }
     for (word, lines) in kinds {
         for line in lines {
             print_line(&format!("{word}: {line}"))?;
         }
     }
-    if found.is_ok() {
+    if is_ok(found, living) {
         let ceremony = found.ceremony.as_ref().map_or("", keyward::ceremony::Name::as_str);
         let names: Vec<_> = found.signed_by.iter().map(keyward::ceremony::Name::as_str).collect();
         let rehearsal = if found.rehearsal { "REHEARSAL " } else { "" };
         let signed = if names.is_empty() { "nobody yet".to_owned() } else { names.join(" and ") };
         print_line(&format!("{rehearsal}{ceremony}, {} entries, signed by {signed}: ok", found.entries))?;
+        if let Some(living) = living {
+            let tokens: Vec<_> = living.tokens.iter().map(keyward::ceremony::Name::as_str).collect();
+            print_line(&format!("the token {} with the serial number {}: ok", tokens.join(" and "), living.serial))?;
+        }
     }
     Ok(())
 }

@@ -1,5 +1,8 @@
 //! `keyward key prove`: what is known of one key, and how: what it proves, and what its token claims.
 
+mod ceremony;
+
+use self::ceremony::{CeremonyJson, Provenance, Told};
 use super::listing::{KeyJson, date};
 use crate::app::App;
 use crate::args::{Format, KeyPattern};
@@ -9,18 +12,32 @@ use keyward::hsm::{AttributeClaim, CheckValue, HsmProvider, KeyReport};
 use keyward::key::{KeyDescription, KeyState};
 use keyward::{Error, ErrorKind, KeyAdmin};
 use serde::Serialize;
+use std::path::PathBuf;
 
 /// Show what a key proves of itself, and what its token claims of it
 ///
 /// Proven: that the key opens what it wrapped when it was made. Claimed: its attributes and its check value. Over
 /// PKCS#11 no token signs what it says of a key, so whoever believes these believes the module.
 ///
-/// The exit status is 1 where the key does not open it, or is not as a master key must be.
+/// With --bundle it also shows what a ceremony tells of the key: when it was made and who confirmed it, on which token, how
+/// it is backed up, who signed. The bundle is verified first, and the key must open what it wrapped in the ceremony.
+///
+/// The exit status is 1 where the key does not open it, or is not as a master key must be; where the bundle is not as it
+/// should be, or tells of no such key, or of another.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  keyward key prove payments
+  keyward key prove payments --bundle 2026-11-payments
+
+The witnesses' public keys are those in the bundle's plan. `keyward ceremony verify BUNDLE --plan FILE` compares that with
+a copy from elsewhere.")]
 pub(crate) struct Prove {
     /// The key: its current version, or one that is named
     #[arg(value_name = "NAME[:VERSION]")]
     key: KeyPattern,
+    /// The directory of the ceremony in which the key was made
+    #[arg(long, value_name = "DIR")]
+    bundle: Option<PathBuf>,
     #[command(flatten)]
     format: Format,
 }
@@ -36,6 +53,8 @@ impl Prove {
     /// Runs it, and gives the exit status.
     pub(crate) fn run(&self, app: &App) -> anyhow::Result<u8> {
         let uri = app.uri()?;
+        // Before any token is asked.
+        let ceremony = self.bundle.as_deref().map(Provenance::read).transpose()?;
         // By way of the policies, where there are any, and on record.
         let provider = app.provider()?;
         let key = self.choose(provider.list_keys()?)?;
@@ -45,13 +64,19 @@ impl Prove {
         let hsm = HsmProvider::new(token).only([key.name.clone()]).accept(app.config().accept.iter().copied());
         let report = hsm.read_back(key.kek_id)?;
         let opened = open(&hsm, &report.key)?;
-        let sound = report.key.problems.is_empty() && !matches!(opened, Opened::No(_));
+        let told = ceremony.as_ref().map(|bundle| bundle.of(&report.key, hsm.token())).transpose()?;
+        let sound = report.key.problems.is_empty()
+            && !matches!(opened, Opened::No(_))
+            && told.as_ref().is_none_or(Told::is_sound);
         match self.format.json {
-            true => print_json(&ProofJson::new(&report, &opened)?)?,
-            false => tell(&report, &opened)?,
+            true => print_json(&ProofJson::new(&report, &opened, told.as_ref())?)?,
+            false => tell(&report, &opened, told.as_ref())?,
         }
         for problem in &report.key.problems {
             output::say("warning", &format!("key '{}' is not used: {problem}", report.key.label()));
+        }
+        for warning in told.iter().flat_map(|told| &told.warnings) {
+            output::say("warning", warning);
         }
         Ok(u8::from(!sound))
     }
@@ -104,7 +129,7 @@ fn provenance(key: &KeyDescription) -> String {
     }
 }
 
-fn tell(report: &KeyReport, opened: &Opened) -> anyhow::Result<()> {
+fn tell(report: &KeyReport, opened: &Opened, told: Option<&Told<'_>>) -> anyhow::Result<()> {
     let key = &report.key;
     let mut fields = vec![
         ("key", key.label()),
@@ -114,6 +139,7 @@ fn tell(report: &KeyReport, opened: &Opened) -> anyhow::Result<()> {
         ("provenance", provenance(key)),
         ("canary", opened.text().to_owned()),
     ];
+    fields.extend(told.map(Told::fields).unwrap_or_default());
     if let Some(public) = &report.public_key {
         fields.push(("fingerprint", public.fingerprint()?));
     }
@@ -137,10 +163,12 @@ struct ProofJson<'a> {
     check_value_source: Option<&'static str>,
     fingerprint: Option<String>,
     attributes: &'a [AttributeClaim],
+    /// What the bundle tells, where one is given.
+    ceremony: Option<CeremonyJson<'a>>,
 }
 
 impl<'a> ProofJson<'a> {
-    fn new(report: &'a KeyReport, opened: &'a Opened) -> keyward::Result<Self> {
+    fn new(report: &'a KeyReport, opened: &'a Opened, told: Option<&'a Told<'_>>) -> keyward::Result<Self> {
         let source = report.check_value.map(|value| match value {
             CheckValue::Told(_) => "told",
             _ => "computed",
@@ -157,6 +185,7 @@ impl<'a> ProofJson<'a> {
             check_value_source: source,
             fingerprint: report.public_key.as_ref().map(|public| public.fingerprint()).transpose()?,
             attributes: &report.attributes,
+            ceremony: told.map(CeremonyJson::new),
         })
     }
 }
