@@ -19,7 +19,7 @@ const VERIFY: [&str; 3] = ["ceremony", "verify", "bundle"];
 
 fn ask(held: &Ceremony, token: &SoftToken, more: &[&str]) -> (i32, String, String) {
     let uri = uri(token);
-    run(held.command(&[&VERIFY[..], &["--token", &uri], more].concat()).env("KEYWARD_PIN", PIN))
+    run(held.command(token, &[&VERIFY[..], &["--token", &uri], more].concat()).env("KEYWARD_PIN", PIN))
 }
 
 #[test]
@@ -55,23 +55,25 @@ fn only_a_token_on_the_command_line_is_asked() {
         assert_eq!((status, said.as_str()), (0, ""), "{told}");
         assert!(told.ends_with("signed by wanda: ok\n"), "{told}");
     };
-    offline(&mut held.command(&VERIFY));
-    offline(held.command(&VERIFY).env("KEYWARD_TOKEN", nowhere));
+    offline(&mut held.command(&held.primary, &VERIFY));
+    offline(held.command(&held.primary, &VERIFY).env("KEYWARD_TOKEN", nowhere));
     // Nor one that is there: it would ask for the PIN, or tell more.
-    offline(held.command(&VERIFY).env("KEYWARD_TOKEN", uri(&held.primary)).env("KEYWARD_PIN", PIN));
-    offline(&mut held.command(&[&VERIFY[..], &["--config", "keyward.toml"]].concat()));
-    let (_, told, _) = run(held.command(&[&VERIFY[..], &["--json"]].concat()).env("KEYWARD_TOKEN", nowhere));
+    offline(held.command(&held.primary, &VERIFY).env("KEYWARD_TOKEN", uri(&held.primary)).env("KEYWARD_PIN", PIN));
+    offline(&mut held.command(&held.primary, &[&VERIFY[..], &["--config", "keyward.toml"]].concat()));
+    let (_, told, _) =
+        run(held.command(&held.primary, &[&VERIFY[..], &["--json"]].concat()).env("KEYWARD_TOKEN", nowhere));
     assert_eq!(serde_json::from_str::<Value>(&told).unwrap()["token"], Value::Null);
 
     // The same on the command line, before or after the command.
     let token = ["--token", nowhere];
     for line in [[&VERIFY[..], &token].concat(), [&token, &VERIFY[..]].concat()] {
-        let (status, told, said) = run(&mut held.command(&line));
+        let (status, told, said) = run(&mut held.command(&held.primary, &line));
         assert_eq!((status, told.as_str()), (5, ""), "{said}");
     }
     // What was to be asked and is not named is not left out.
     for more in [&[][..], &["--config", "keyward.toml"]] {
-        let (status, told, said) = run(&mut held.command(&[&VERIFY[..], &["--token", ""], more].concat()));
+        let (status, told, said) =
+            run(&mut held.command(&held.primary, &[&VERIFY[..], &["--token", ""], more].concat()));
         assert_eq!(
             (status, told.as_str(), said.lines().next().unwrap()),
             (2, "", "keyward: error: --token names no token")
@@ -82,7 +84,7 @@ fn only_a_token_on_the_command_line_is_asked() {
 #[test]
 fn trouble_with_the_token_or_the_pin_has_its_own_status() {
     let held = Ceremony::of_one_key();
-    let line = |uri: &str| held.command(&[&VERIFY[..], &["--token", uri]].concat());
+    let line = |uri: &str| held.command(&held.primary, &[&VERIFY[..], &["--token", uri]].concat());
     let uri = uri(&held.primary);
     let (status, told, said) = run(line(&uri).env("KEYWARD_PIN", "not-the-pin"));
     assert_eq!((status, told.as_str()), (6, ""), "{said}");
@@ -128,7 +130,7 @@ fn what_is_wrong_with_the_bundle_is_told_before_any_token_is_asked() {
     let report = fs::read_to_string(&path).unwrap();
     fs::write(&path, report.replace("olga", "mallory")).unwrap();
     let nowhere = "pkcs11:token=nowhere?module-path=/nowhere.so";
-    let (status, told, said) = run(&mut held.command(&[&VERIFY[..], &["--token", nowhere]].concat()));
+    let (status, told, said) = run(&mut held.command(&held.primary, &[&VERIFY[..], &["--token", nowhere]].concat()));
     assert_eq!((status, said.as_str()), (4, "keyward: note: no token is asked: the bundle is not as it should be\n"));
     assert!(told.starts_with("report.md: it is not the report that the transcript makes\n"), "{told}");
 }

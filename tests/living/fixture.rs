@@ -2,8 +2,8 @@
 
 use crate::room::{Obliging, PIN};
 use keyward::ceremony::{
-    Bundle, Ended, Engine, KeyClaim, Living, Plan, Statement, Venue, Verification, Verify, WitnessSecret, compare,
-    file_hash,
+    Bundle, Ended, Engine, Hash, KeyClaim, Living, Plan, Statement, Venue, Verification, Verify, WitnessSecret,
+    compare, file_hash,
 };
 use keyward::hsm::HsmProvider;
 use keyward::key::Provenance;
@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::LazyLock;
 use tempfile::TempDir;
 
 pub(crate) struct Ceremony {
@@ -74,7 +75,9 @@ impl Ceremony {
         let gcm = AlgorithmChoice::Exactly(WrappingAlgorithm::AesGcm);
         primary.provider().create_key(&key("old"), gcm).unwrap();
         let pair = KeyPair::generate_unencrypted_keypair().unwrap();
-        let tool = file_hash(Path::new("/proc/self/exe")).unwrap();
+        // This program is large, and hashing it without optimization slow.
+        static TOOL: LazyLock<Hash> = LazyLock::new(|| file_hash(Path::new("/proc/self/exe")).unwrap());
+        let tool = &*TOOL;
         let module = SoftToken::module_path();
         let hash = file_hash(&module).unwrap();
         let mut text = format!("format = 1\nid = \"2026-11-payments\"\ntool_sha256 = \"{tool}\"\n");
@@ -167,10 +170,25 @@ impl Ceremony {
         compare(&found, &provider(&found, token)).unwrap()
     }
 
-    /// Runs the program on the bundle's directory: it sees the tokens of this process, and no other setting.
-    pub(crate) fn command(&self, args: &[&str]) -> Command {
+    /// The program, run beside the bundle without any setting. It sees a copy of this token alone: those of other tests
+    /// come and go.
+    pub(crate) fn command(&self, token: &SoftToken, args: &[&str]) -> Command {
+        let tokens = tempfile::tempdir_in(self.directory.path()).unwrap().keep();
+        let conf = fs::read_to_string(std::env::var("SOFTHSM2_CONF").unwrap()).unwrap();
+        let all = conf.lines().find_map(|line| line.strip_prefix("directories.tokendir = ")).unwrap();
+        let serial = token.open().info().serial.clone();
+        // SoftHSM names its directories by a UUID whose end is the serial number.
+        let is_it = |path: &PathBuf| path.to_string_lossy().replace('-', "").ends_with(&serial);
+        let directory = fs::read_dir(all).unwrap().map(|entry| entry.unwrap().path()).find(is_it).unwrap();
+        let copy = tokens.join(directory.file_name().unwrap());
+        fs::create_dir(&copy).unwrap();
+        for file in fs::read_dir(directory).unwrap().map(|entry| entry.unwrap()) {
+            fs::copy(file.path(), copy.join(file.file_name())).unwrap();
+        }
+        let file = tokens.join("softhsm2.conf");
+        fs::write(&file, format!("directories.tokendir = {}\nlog.level = ERROR\n", tokens.display())).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_keyward"));
-        command.env_clear().env("SOFTHSM2_CONF", std::env::var_os("SOFTHSM2_CONF").unwrap()).env("LC_ALL", "C.UTF-8");
+        command.env_clear().env("SOFTHSM2_CONF", file).env("LC_ALL", "C.UTF-8");
         command.current_dir(self.directory.path()).stdin(Stdio::null()).args(args);
         command
     }

@@ -21,9 +21,9 @@ fn an_attribute_that_is_another_is_a_finding() {
 #[test]
 fn an_attribute_that_is_told_no_more_or_was_not_told_is_a_finding() {
     let held = Ceremony::of_one_key();
-    held.forge(|line| line.replace("\"CKA_MODIFIABLE\":true", "\"CKA_NONSENSE\":true"));
+    held.forge(|line| line.replace("\"CKA_MODIFIABLE\":true", "\"CKA_MODIFIED\":true"));
     let told = findings(&held.compared(&held.primary));
-    assert_eq!(told, ["'payments:1' on primary: CKA_NONSENSE is not told, and was true"]);
+    assert_eq!(told, ["'payments:1' on primary: CKA_MODIFIED is not told, and was true"]);
 }
 
 #[test]

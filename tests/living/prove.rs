@@ -12,7 +12,7 @@ use std::fs;
 fn prove(held: &Ceremony, token: &SoftToken, args: &[&str]) -> (i32, String, String) {
     fs::write(held.path().with_file_name("keyward.toml"), "accept = [\"trusted-wrap\", \"components\"]\n").unwrap();
     let line = [&["key", "prove"], args, &["--bundle", "bundle", "--config", "keyward.toml"]].concat();
-    run(held.command(&line).env("KEYWARD_TOKEN", uri(token)).env("KEYWARD_PIN", PIN))
+    run(held.command(token, &line).env("KEYWARD_TOKEN", uri(token)).env("KEYWARD_PIN", PIN))
 }
 
 fn json(held: &Ceremony, token: &SoftToken, key: &str) -> (i32, Value, String) {
@@ -69,7 +69,7 @@ fn a_key_tells_of_its_ceremony() {
     assert_eq!((&claim["copy_of"]["made"], &claim["copy_of"]["confirmed_by"]), (&copied.made.into(), &"olga".into()));
     assert_eq!(claim["copy_of"]["origin"], "imported-components");
     // Without a bundle nothing is told of it.
-    let mut alone = held.command(&["key", "prove", "payments", "--json"]);
+    let mut alone = held.command(&held.primary, &["key", "prove", "payments", "--json"]);
     let (status, told, _) = run_with_token(&mut alone, &held.primary);
     assert_eq!((status, &serde_json::from_str::<Value>(&told).unwrap()["ceremony"]), (0, &Value::Null));
 }
