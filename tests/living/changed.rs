@@ -31,7 +31,10 @@ fn a_key_that_was_rotated_or_disabled_is_told_and_is_no_finding() {
     hsm.disable_key(&key("payments"), FIRST).unwrap();
     let living = held.compared(&held.primary);
     assert_eq!(findings(&living), [""; 0]);
-    assert_eq!(living.changed, ["'payments:1' on primary is disabled: CKA_DECRYPT and CKA_ENCRYPT were true and are false"]);
+    assert_eq!(
+        living.changed,
+        ["'payments:1' on primary is disabled: CKA_DECRYPT and CKA_ENCRYPT were true and are false"]
+    );
     assert_eq!(living.not_asked, ["'payments:1' on primary: it is disabled, and opens nothing"]);
     assert_eq!((living.proven.as_slice(), living.others.as_slice()), (&[][..], &[][..]));
     // The other token is as it was.
