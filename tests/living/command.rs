@@ -143,3 +143,19 @@ fn a_configuration_that_does_not_allow_the_keys_is_kept_to() {
     assert_eq!((status, told.as_str()), (1, ""));
     assert!(said.contains("'payments' is not among the keys that the configuration file allows"), "{said}");
 }
+
+#[test]
+fn policies_are_asked_before_any_key_is() {
+    let held = Ceremony::of_one_key();
+    let at = held.path();
+    fs::write(at.with_file_name("keyward.toml"), "policy = \"policies.cedar\"\n").unwrap();
+    let policy = |text| fs::write(at.with_file_name("policies.cedar"), text).unwrap();
+    policy("permit(principal, action, resource);");
+    let (status, told, said) = ask(&held, &held.primary, &["--config", "keyward.toml"]);
+    assert_eq!((status, said.as_str()), (0, ""), "{told}");
+    policy(
+        "permit(principal, action, resource);\nforbid(principal, action == Keyward::Action::\"ListKeys\", resource);",
+    );
+    let (status, told, said) = ask(&held, &held.primary, &["--config", "keyward.toml"]);
+    assert_eq!((status, told.as_str()), (3, ""), "{said}");
+}

@@ -143,3 +143,13 @@ fn a_bundle_that_is_not_as_it_should_be_proves_nothing() {
     let (status, told, said) = prove(&held, &held.primary, &["payments"]);
     assert_eq!((status, told.as_str()), (1, ""), "{said}");
 }
+
+#[test]
+fn a_key_of_a_rehearsal_is_warned_of() {
+    let held = Ceremony::of_one_key();
+    held.forge(|line| line.replace("\"rehearsal\":false", "\"rehearsal\":true"));
+    let (status, told, said) = prove(&held, &held.primary, &["payments"]);
+    assert_eq!(status, 1);
+    assert_eq!(said, "keyward: warning: the bundle is of a REHEARSAL: its keys are worth nothing\n");
+    assert_eq!(field(&told, "same key"), "opens what it wrapped in the ceremony");
+}
