@@ -267,41 +267,47 @@ impl Session<'_> {
     /// Unwraps a key of `len` bytes into an object that lives as long as this session.
     pub(crate) fn unwrap_session_key(
         &self,
-        mut mechanism: Mechanism,
+        mechanism: Mechanism,
         unwrapping_key: ObjectHandle,
         wrapped: &[u8],
-        mut template: Vec<Attribute>,
+        template: Vec<Attribute>,
         len: u64,
     ) -> Result<ObjectHandle> {
-        let wrapped = wrapped.to_vec();
-        if self.pool.character.quirks.unwrap_wants_length {
-            template.push(Attribute::ValueLen(len.into()));
-        }
-        self.read("unwrap on the token", "C_UnwrapKey", move |inside| {
-            mechanism.with(inside.key_wrap, |mechanism| {
-                inside.raw.unwrap_key(mechanism, unwrapping_key, &wrapped, &template)
-            })
-        })
+        let unwrap = self.unwrapping(mechanism, unwrapping_key, wrapped, template, len);
+        self.read("unwrap on the token", "C_UnwrapKey", unwrap)
     }
 
     /// Unwraps a key of `len` bytes into a token object.
     pub(crate) fn unwrap_token_key(
+        &self,
+        mechanism: Mechanism,
+        unwrapping_key: ObjectHandle,
+        wrapped: &[u8],
+        template: Vec<Attribute>,
+        len: u64,
+    ) -> Result<ObjectHandle> {
+        let unwrap = self.unwrapping(mechanism, unwrapping_key, wrapped, template, len);
+        self.write("unwrap a key on the token", "C_UnwrapKey", unwrap)
+    }
+
+    /// The call that unwraps a key of `len` bytes.
+    fn unwrapping(
         &self,
         mut mechanism: Mechanism,
         unwrapping_key: ObjectHandle,
         wrapped: &[u8],
         mut template: Vec<Attribute>,
         len: u64,
-    ) -> Result<ObjectHandle> {
+    ) -> impl FnOnce(&Inside<'_>) -> Result<ObjectHandle, Cause> + Send + use<> {
         let wrapped = wrapped.to_vec();
         if self.pool.character.quirks.unwrap_wants_length {
             template.push(Attribute::ValueLen(len.into()));
         }
-        self.write("unwrap a key on the token", "C_UnwrapKey", move |inside| {
+        move |inside| {
             mechanism.with(inside.key_wrap, |mechanism| {
                 inside.raw.unwrap_key(mechanism, unwrapping_key, &wrapped, &template)
             })
-        })
+        }
     }
 
     /// Reads `CKA_VALUE`, of at most `capacity` bytes.
