@@ -21,6 +21,7 @@
 pub mod body;
 mod content;
 mod core;
+mod encryptor;
 mod feed;
 mod file;
 mod inspect;
@@ -39,6 +40,7 @@ mod verifier;
 mod writer;
 
 pub use content::Content;
+pub use encryptor::Encryptor;
 pub use file::{reencrypt_file, reencrypt_to};
 pub use inspect::{InspectedEntry, Inspection, inspect};
 pub use range::OpenEnvelope;
@@ -46,7 +48,7 @@ pub use read_at::{Positioned, ReadAt};
 pub use reader::{DecryptReader, Decryptor};
 pub use rewrap::{Rewrap, RewrapOutcome};
 pub use slots::DetachedSlots;
-pub use writer::{EncryptWriter, Encryptor};
+pub use writer::EncryptWriter;
 
 use crate::error::{Error, ErrorKind};
 

@@ -1,10 +1,10 @@
 //! Whole files: an output gets its name only when it is whole and on the disk.
 
 use super::body::Work;
+use super::encryptor::Encryptor;
 use super::pipeline::Feed;
 use super::read_at::ReadAt;
 use super::reader::Decryptor;
-use super::writer::Encryptor;
 use crate::durable::{AtomicFile, Replace};
 use crate::error::{Error, Result};
 use std::fs::File;
