@@ -61,13 +61,13 @@ proptest! {
     fn it_answers_as_the_provider_inside_and_keeps_its_limits(steps in prop::collection::vec(step(), 1..80)) {
         const MESSAGES: u32 = 3;
         let tables = ["a", "b", "c"].map(context);
-        let (gate, cached, clock) = cached(MESSAGES, 2);
+        let (spy, cached, clock) = cached(MESSAGES, 2);
         let mut known: Vec<Known> = Vec::new();
         let mut uses: HashMap<WrappedKeys, Use> = HashMap::new();
         for step in steps {
             match step {
                 Step::Fresh { table } => {
-                    let bare = gate.keys.generate_data_key(&key(), &tables[table], DataKeyLength::Bytes32);
+                    let bare = spy.keys.generate_data_key(&key(), &tables[table], DataKeyLength::Bytes32);
                     let fresh = cached.generate_data_key(&key(), &tables[table], DataKeyLength::Bytes32);
                     prop_assert_eq!(outcome(&bare, |_| vec![]), outcome(&fresh, |_| vec![]));
                     if let Ok((data_key, wrapped)) = fresh {
@@ -78,7 +78,7 @@ proptest! {
                 }
                 Step::Message { table, len, short } => {
                     let length = if short { DataKeyLength::Bytes16 } else { DataKeyLength::Bytes32 };
-                    let bare = gate.keys.generate_data_key(&key(), &tables[table], length);
+                    let bare = spy.keys.generate_data_key(&key(), &tables[table], length);
                     let given = cached.data_key_for_message(&key(), &tables[table], length, len);
                     prop_assert_eq!(outcome(&bare, |_| vec![]), outcome(&given, |_| vec![]));
                     let Ok((data_key, wrapped)) = given else { continue };
@@ -109,7 +109,7 @@ proptest! {
                         }
                     }
                     let secret_of = |data_key: &DataKey| data_key.expose_secret().to_vec();
-                    let bare = outcome(&gate.keys.unwrap_data_key(&asked, context), secret_of);
+                    let bare = outcome(&spy.keys.unwrap_data_key(&asked, context), secret_of);
                     let kept = outcome(&cached.unwrap_data_key(&asked, context), secret_of);
                     prop_assert_eq!(&bare, &kept);
                     if let Ok(opened) = kept {
@@ -118,7 +118,7 @@ proptest! {
                 }
                 Step::Rewrap { which } if !known.is_empty() => {
                     let Known { wrapped, secret, table } = which.get(&known);
-                    let bare = gate.keys.rewrap_data_key(wrapped, &tables[*table], &key());
+                    let bare = spy.keys.rewrap_data_key(wrapped, &tables[*table], &key());
                     let moved = cached.rewrap_data_key(wrapped, &tables[*table], &key());
                     prop_assert_eq!(outcome(&bare, |_| vec![]), outcome(&moved, |_| vec![]));
                     if let Ok(wrapped) = moved {

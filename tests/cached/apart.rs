@@ -5,8 +5,8 @@ use keyward::{WrappedKey, WrappingAlgorithm};
 
 #[test]
 fn keys_contexts_and_lengths_do_not_share_data_keys() {
-    let (gate, cached, _) = cached(MESSAGES, KEYS);
-    gate.keys.create_key(&name("other"), AlgorithmChoice::Auto).unwrap();
+    let (spy, cached, _) = cached(MESSAGES, KEYS);
+    spy.keys.create_key(&name("other"), AlgorithmChoice::Auto).unwrap();
     let mut all = Vec::new();
     for key in [key(), name("other")] {
         for context in [EncryptionContext::new(), context("a"), context("b")] {
@@ -18,7 +18,7 @@ fn keys_contexts_and_lengths_do_not_share_data_keys() {
             }
         }
     }
-    assert_eq!(gate.asked().len(), all.len());
+    assert_eq!(spy.asked().len(), all.len());
     for (n, one) in all.iter().enumerate() {
         assert!(all[n + 1..].iter().all(|other| other != one), "{n}");
     }
@@ -26,12 +26,12 @@ fn keys_contexts_and_lengths_do_not_share_data_keys() {
 
 #[test]
 fn one_byte_that_differs_is_a_question_to_the_token() {
-    let (gate, cached, _) = cached(MESSAGES, KEYS);
+    let (spy, cached, _) = cached(MESSAGES, KEYS);
     let wrapped = wrapped(&cached, &context("a"));
     cached.unwrap_data_key(&wrapped, &context("a")).unwrap();
     let entry = wrapped.iter().next().unwrap();
     let bytes = entry.to_bytes();
-    gate.asked();
+    spy.asked();
     let mut asked = 0;
     for at in 0..bytes.len() {
         let mut altered = bytes.clone();
@@ -44,46 +44,46 @@ fn one_byte_that_differs_is_a_question_to_the_token() {
     assert!(asked >= 16 + 12 + 48, "{asked}");
     assert_kind(cached.unwrap_data_key(&wrapped, &context("b")), ErrorKind::NotAuthentic);
     assert_kind(cached.unwrap_data_key(&wrapped, &EncryptionContext::new()), ErrorKind::NotAuthentic);
-    assert_eq!(gate.asked().len(), asked + 2);
+    assert_eq!(spy.asked().len(), asked + 2);
     // One entry more, or in another place, is another question as well.
     let foreign = WrappedKey::new(WrappingAlgorithm::AesKw, entry.kek_id(), [], [0; 72]).unwrap();
     for order in [vec![entry.clone(), foreign.clone()], vec![foreign, entry.clone()]] {
         cached.unwrap_data_key(&WrappedKeys::new(order).unwrap(), &context("a")).unwrap();
-        assert_eq!(gate.asked(), ["unwrap"]);
+        assert_eq!(spy.asked(), ["unwrap"]);
     }
     cached.unwrap_data_key(&wrapped, &context("a")).unwrap();
-    assert!(gate.asked().is_empty(), "it was there all the time");
+    assert!(spy.asked().is_empty(), "it was there all the time");
 }
 
 #[test]
 fn what_failed_is_asked_again() {
-    let (gate, cached, _) = cached(MESSAGES, KEYS);
+    let (spy, cached, _) = cached(MESSAGES, KEYS);
     let wrapped = wrapped(&cached, &context("a"));
-    gate.before_answering(|_| Err(keyward::Error::new(ErrorKind::TokenUnavailable, "away")));
+    spy.before_answering(|_| Err(keyward::Error::new(ErrorKind::TokenUnavailable, "away")));
     assert_kind(cached.unwrap_data_key(&wrapped, &context("a")), ErrorKind::TokenUnavailable);
     assert_kind(message(&cached, &context("a")), ErrorKind::TokenUnavailable);
     assert_eq!(cached.stats().kept, 0);
-    gate.open();
+    spy.answer_at_once();
     cached.unwrap_data_key(&wrapped, &context("a")).unwrap();
     message(&cached, &context("a")).unwrap();
     for _ in 0..2 {
         assert_kind(cached.unwrap_data_key(&wrapped, &context("b")), ErrorKind::NotAuthentic);
     }
-    gate.asked();
-    gate.before_answering(|_| panic!("a panic that is part of the test"));
+    spy.asked();
+    spy.before_answering(|_| panic!("a panic that is part of the test"));
     let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| message(&cached, &context("b"))));
     assert!(panicked.is_err());
-    gate.open();
+    spy.answer_at_once();
     message(&cached, &context("b")).unwrap();
-    assert_eq!(gate.asked(), ["generate"; 2]);
+    assert_eq!(spy.asked(), ["generate"; 2]);
 }
 
 #[test]
 fn what_is_kept_serves_while_the_token_is_away() {
-    let (gate, cached, _) = cached(MESSAGES, KEYS);
+    let (spy, cached, _) = cached(MESSAGES, KEYS);
     let (data_key, wrapped) = message(&cached, &context("a")).unwrap();
     cached.unwrap_data_key(&wrapped, &context("a")).unwrap();
-    gate.before_answering(|_| Err(keyward::Error::new(ErrorKind::TokenUnavailable, "away")));
+    spy.before_answering(|_| Err(keyward::Error::new(ErrorKind::TokenUnavailable, "away")));
     assert_eq!(message(&cached, &context("a")).unwrap().1, wrapped);
     let opened = cached.unwrap_data_key(&wrapped, &context("a")).unwrap();
     assert_eq!(opened.expose_secret(), data_key.expose_secret());

@@ -21,15 +21,15 @@ const CHANGES: [(&str, Change); 8] = [
 #[test]
 fn whatever_changes_a_key_forgets_everything() {
     for (what, change) in CHANGES {
-        let (gate, cached, _) = cached(MESSAGES, KEYS);
+        let (spy, cached, _) = cached(MESSAGES, KEYS);
         let (_, wrapped) = message(&cached, &context("a")).unwrap();
         cached.unwrap_data_key(&wrapped, &context("a")).unwrap();
-        gate.asked();
+        spy.asked();
         let _ = change(&cached);
-        assert_eq!(gate.asked(), [what]);
+        assert_eq!(spy.asked(), [what]);
         assert_eq!(cached.stats().kept, 0, "{what}");
         // As the provider inside has it now.
-        let bare = gate.keys.unwrap_data_key(&wrapped, &context("a")).map(drop).map_err(|error| error.kind());
+        let bare = spy.keys.unwrap_data_key(&wrapped, &context("a")).map(drop).map_err(|error| error.kind());
         let kept = cached.unwrap_data_key(&wrapped, &context("a")).map(drop).map_err(|error| error.kind());
         assert_eq!(bare, kept, "{what}");
     }
@@ -46,9 +46,9 @@ fn what_only_looks_forgets_nothing() {
 
 #[test]
 fn a_change_that_panics_forgets_everything() {
-    let (gate, cached, _) = cached(MESSAGES, KEYS);
+    let (spy, cached, _) = cached(MESSAGES, KEYS);
     message(&cached, &context("a")).unwrap();
-    gate.before_answering(|_| panic!("a panic that is part of the test"));
+    spy.before_answering(|_| panic!("a panic that is part of the test"));
     let change = std::panic::AssertUnwindSafe(|| cached.disable_key(&key(), KeyVersion::FIRST));
     assert!(std::panic::catch_unwind(change).is_err());
     assert_eq!(cached.stats().kept, 0);
@@ -56,45 +56,45 @@ fn a_change_that_panics_forgets_everything() {
 
 #[test]
 fn clearing_forgets_everything() {
-    let (gate, cached, _) = cached(MESSAGES, KEYS);
+    let (spy, cached, _) = cached(MESSAGES, KEYS);
     let (_, wrapped) = message(&cached, &context("a")).unwrap();
     cached.unwrap_data_key(&wrapped, &context("a")).unwrap();
     cached.clear();
     assert_eq!((cached.stats().kept, cached.stats().evicted), (0, 2));
-    gate.asked();
+    spy.asked();
     assert_ne!(message(&cached, &context("a")).unwrap().1, wrapped);
     cached.unwrap_data_key(&wrapped, &context("a")).unwrap();
-    assert_eq!(gate.asked(), ["generate", "unwrap"]);
+    assert_eq!(spy.asked(), ["generate", "unwrap"]);
 }
 
 #[test]
 fn an_answer_from_before_a_change_is_not_kept() {
-    let (gate, cached, _) = cached(MESSAGES, KEYS);
+    let (spy, cached, _) = cached(MESSAGES, KEYS);
     let cached = Arc::new(cached);
     let wrapped = wrapped(&*cached, &context("a"));
     // The token has answered, and before the answer is here the key is disabled.
     let other = Arc::clone(&cached);
-    gate.before_answering(move |keys| {
+    spy.before_answering(move |keys| {
         keys.disable_key(&key(), KeyVersion::FIRST)?;
         other.clear();
         Ok(())
     });
     cached.unwrap_data_key(&wrapped, &context("a")).unwrap();
-    gate.open();
+    spy.answer_at_once();
     assert_eq!(cached.stats().kept, 0);
     assert_kind(cached.unwrap_data_key(&wrapped, &context("a")), ErrorKind::KeyState);
 }
 
 #[test]
 fn a_change_elsewhere_is_noticed_when_the_key_is_described_and_by_age_at_last() {
-    type Change = fn(&Gate);
+    type Change = fn(&Spy);
     let changes: [(Change, ErrorKind); 2] = [
-        (|gate| drop(gate.keys.disable_key(&key(), KeyVersion::FIRST).unwrap()), ErrorKind::KeyState),
-        (|gate| gate.keys.destroy_key(&key(), KeyVersion::FIRST).unwrap(), ErrorKind::KeyNotFound),
+        (|spy| drop(spy.keys.disable_key(&key(), KeyVersion::FIRST).unwrap()), ErrorKind::KeyState),
+        (|spy| spy.keys.destroy_key(&key(), KeyVersion::FIRST).unwrap(), ErrorKind::KeyNotFound),
     ];
     for (change, refusal) in changes {
         for by_id in [false, true] {
-            let (gate, cached, clock) = cached(MESSAGES, KEYS);
+            let (spy, cached, clock) = cached(MESSAGES, KEYS);
             let (_, wrapped) = message(&cached, &context("a")).unwrap();
             let id = wrapped.iter().next().unwrap().kek_id();
             let name = key();
@@ -105,7 +105,7 @@ fn a_change_elsewhere_is_noticed_when_the_key_is_described_and_by_age_at_last() 
             cached.describe_key(described).unwrap();
             assert_eq!(cached.stats().kept, 2, "nothing has changed");
 
-            change(&gate);
+            change(&spy);
             message(&cached, &context("a")).unwrap();
             cached.unwrap_data_key(&wrapped, &context("a")).unwrap();
             let _ = cached.describe_key(described);
@@ -120,9 +120,9 @@ fn a_change_elsewhere_is_noticed_when_the_key_is_described_and_by_age_at_last() 
 
 #[test]
 fn a_rotation_elsewhere_is_noticed_when_the_key_is_described() {
-    let (gate, cached, _) = cached(MESSAGES, KEYS);
+    let (spy, cached, _) = cached(MESSAGES, KEYS);
     let (_, old) = message(&cached, &context("a")).unwrap();
-    gate.keys.rotate_key(&key(), None).unwrap();
+    spy.keys.rotate_key(&key(), None).unwrap();
     assert_eq!(message(&cached, &context("a")).unwrap().1, old, "the price");
     let current = cached.describe_key(KeyRef::Name(&key())).unwrap().kek_id;
     let (_, new) = message(&cached, &context("a")).unwrap();
@@ -132,10 +132,10 @@ fn a_rotation_elsewhere_is_noticed_when_the_key_is_described() {
 
 #[test]
 fn without_being_described_a_key_serves_until_it_is_too_old() {
-    let (gate, cached, clock) = cached(MESSAGES, KEYS);
+    let (spy, cached, clock) = cached(MESSAGES, KEYS);
     let (_, wrapped) = message(&cached, &context("a")).unwrap();
     cached.unwrap_data_key(&wrapped, &context("a")).unwrap();
-    gate.keys.destroy_key(&key(), KeyVersion::FIRST).unwrap();
+    spy.keys.destroy_key(&key(), KeyVersion::FIRST).unwrap();
     clock.pass(AGE - Duration::from_nanos(1));
     message(&cached, &context("a")).unwrap();
     cached.unwrap_data_key(&wrapped, &context("a")).unwrap();

@@ -8,29 +8,29 @@ use std::io::Write;
 
 #[test]
 fn envelopes_in_memory_share_a_data_key_and_nothing_else() {
-    let (gate, cached, _) = cached(MESSAGES, KEYS);
+    let (spy, cached, _) = cached(MESSAGES, KEYS);
     let encryptor = Encryptor::new(&cached, &key()).context(context("a"));
     let sealed: Vec<_> = (0..3).map(|_| encryptor.encrypt(b"the same").unwrap()).collect();
-    assert_eq!(gate.asked(), ["generate"]);
+    assert_eq!(spy.asked(), ["generate"]);
     let bodies: Vec<_> = sealed.iter().map(|sealed| &sealed[sealed.len() - 24..]).collect();
     assert!(bodies[0] != bodies[1] && bodies[1] != bodies[2] && bodies[0] != bodies[2]);
     for sealed in &sealed {
-        for provider in [&cached as &dyn KeyProvider, &gate.keys] {
+        for provider in [&cached as &dyn KeyProvider, &spy.keys] {
             assert_eq!(Decryptor::new(provider).context(context("a")).decrypt(sealed).unwrap(), b"the same");
         }
     }
-    assert_eq!(gate.asked(), ["unwrap"]);
+    assert_eq!(spy.asked(), ["unwrap"]);
 }
 
 #[test]
 fn a_stream_shares_a_data_key_only_where_its_length_is_known() {
-    let (gate, cached, _) = cached(MESSAGES, KEYS);
+    let (spy, cached, _) = cached(MESSAGES, KEYS);
     let encryptor = Encryptor::new(&cached, &key());
     let limited = encryptor.clone().max_len(4);
     let stream = |encryptor: &Encryptor<'_>| {
         let mut writer = encryptor.writer(Vec::new()).unwrap();
         writer.write_all(b"four").unwrap();
-        assert_eq!(Decryptor::new(&gate.keys).decrypt(&writer.finish().unwrap()).unwrap(), b"four");
+        assert_eq!(Decryptor::new(&spy.keys).decrypt(&writer.finish().unwrap()).unwrap(), b"four");
         let (mut writer, slots) = encryptor.writer_detached(Vec::new()).unwrap();
         assert_eq!(writer.read_from(&mut &b"four"[..]).unwrap(), 4);
         writer.finish().unwrap();
@@ -38,10 +38,10 @@ fn a_stream_shares_a_data_key_only_where_its_length_is_known() {
     };
     stream(&encryptor);
     stream(&encryptor);
-    assert_eq!(gate.asked(), ["generate"; 4]);
+    assert_eq!(spy.asked(), ["generate"; 4]);
     stream(&limited);
     stream(&limited);
-    assert_eq!(gate.asked(), ["generate"]);
+    assert_eq!(spy.asked(), ["generate"]);
 }
 
 #[test]
@@ -73,7 +73,7 @@ fn more_than_was_said_has_no_end() {
 
 #[test]
 fn files_share_a_data_key_where_their_length_is_said_and_never_when_they_are_encrypted_anew() {
-    let (gate, cached, _) = cached(MESSAGES, KEYS);
+    let (spy, cached, _) = cached(MESSAGES, KEYS);
     let dir = tempfile::tempdir().unwrap();
     let at = |name: &str| dir.path().join(name);
     std::fs::write(at("in"), b"four").unwrap();
@@ -81,15 +81,13 @@ fn files_share_a_data_key_where_their_length_is_said_and_never_when_they_are_enc
     let limited = encryptor.clone().max_len(4);
     for (n, one) in [&encryptor, &encryptor, &limited, &limited].into_iter().enumerate() {
         one.encrypt_file(&at("in"), &at(&format!("out{n}")), Replace::No).unwrap();
-        Decryptor::new(&gate.keys)
-            .decrypt_file(&at(&format!("out{n}")), &at(&format!("back{n}")), Replace::No)
-            .unwrap();
+        Decryptor::new(&spy.keys).decrypt_file(&at(&format!("out{n}")), &at(&format!("back{n}")), Replace::No).unwrap();
         assert_eq!(std::fs::read(at(&format!("back{n}"))).unwrap(), b"four");
     }
-    assert_eq!(gate.asked(), ["generate"; 3]);
+    assert_eq!(spy.asked(), ["generate"; 3]);
     // The kept data key is that of the file: encrypting it anew under the same would be for nothing.
-    reencrypt_file(&Decryptor::new(&gate.keys), &limited, &at("out3"), &at("anew"), Replace::No).unwrap();
-    assert_eq!(gate.asked(), ["generate"]);
+    reencrypt_file(&Decryptor::new(&spy.keys), &limited, &at("out3"), &at("anew"), Replace::No).unwrap();
+    assert_eq!(spy.asked(), ["generate"]);
 }
 
 #[test]

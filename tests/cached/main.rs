@@ -5,15 +5,18 @@ mod any;
 mod apart;
 mod changes;
 mod envelopes;
-mod gate;
 mod limits;
 mod together;
 
-use gate::Gate;
+#[allow(dead_code, reason = "what other tests need of it")]
+#[path = "../common/spy.rs"]
+mod spy;
+
 use keyward::provider::{CacheLimits, Cached};
 use keyward::{
     AlgorithmChoice, DataKey, DataKeyLength, EncryptionContext, ErrorKind, KeyAdmin, KeyName, KeyProvider, WrappedKeys,
 };
+use spy::Spy;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -48,14 +51,14 @@ impl Clock {
 }
 
 /// A provider with the key `records`, asked for nothing yet, and a cache around it.
-fn cached(max_messages: u32, max_keys: usize) -> (Arc<Gate>, Cached<Arc<Gate>>, Clock) {
-    let gate = Arc::new(Gate::default());
-    gate.keys.create_key(&key(), AlgorithmChoice::Auto).unwrap();
+fn cached(max_messages: u32, max_keys: usize) -> (Arc<Spy>, Cached<Arc<Spy>>, Clock) {
+    let spy = Arc::new(Spy::default());
+    spy.keys.create_key(&key(), AlgorithmChoice::Auto).unwrap();
     let clock = Clock::new();
     let limits = CacheLimits::new(AGE, max_messages, max_keys).unwrap();
     let time = clock.clone();
-    let cached = Cached::new(Arc::clone(&gate), limits).clock(move || *time.0.lock().unwrap());
-    (gate, cached, clock)
+    let cached = Cached::new(Arc::clone(&spy), limits).clock(move || *time.0.lock().unwrap());
+    (spy, cached, clock)
 }
 
 /// A data key for a message of one byte.

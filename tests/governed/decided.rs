@@ -138,7 +138,7 @@ fn a_version_that_came_meanwhile_is_decided_about_before_it_is_handed_out() {
     let first = governed(&spy).policies(policies(text));
     generate(&first).unwrap();
     // Another host rotates the key between the decision and the wrapping.
-    spy.before_the_next(|keys| drop(keys.rotate_key(&key(), None).unwrap()));
+    spy.before_generating(|keys| drop(keys.rotate_key(&key(), None).unwrap()));
     let error = assert_kind(generate(&first), ErrorKind::PolicyDenied);
     assert!(error.to_string().contains("'payments:2'"), "{error}");
     assert!(spy.asked().contains(&"generate"));

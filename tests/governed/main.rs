@@ -5,10 +5,12 @@ mod decided;
 mod full_disk;
 mod limits;
 mod recorded;
-mod spy;
 
 #[path = "../common/small_disk.rs"]
 mod small_disk;
+#[allow(dead_code, reason = "what other tests need of it")]
+#[path = "../common/spy.rs"]
+mod spy;
 
 use keyward::audit::{AuditLog, AuditOptions};
 use keyward::key::{Operation, Principal};

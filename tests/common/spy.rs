@@ -1,5 +1,5 @@
-//! A provider that counts what is asked of it and does something first where a test wants that. It stands where a
-//! token would.
+//! A provider that counts what is asked of it, and does something first where a test wants that. It stands where a
+//! token would: what it was not asked for, no token was.
 
 use keyward::key::{Adoption, KeyDescription, PublicKey};
 use keyward::testkit::MemoryProvider;
@@ -11,39 +11,52 @@ use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 type Hook = Arc<dyn Fn(&MemoryProvider) -> Result<()> + Send + Sync>;
+type Once = Box<dyn FnOnce(&MemoryProvider) + Send>;
 
 #[derive(Default)]
-pub(crate) struct Gate {
+pub(crate) struct Spy {
     pub(crate) keys: MemoryProvider,
     asked: Mutex<Vec<&'static str>>,
-    hook: Mutex<Option<Hook>>,
+    generating: Mutex<Option<Once>>,
+    answering: Mutex<Option<Hook>>,
 }
 
-impl Gate {
+impl Spy {
     /// What was asked since the last time.
     pub(crate) fn asked(&self) -> Vec<&'static str> {
         std::mem::take(&mut self.asked.lock().unwrap())
     }
 
-    /// Done after each answer that is asked for from now on is known, and before it is given.
-    pub(crate) fn before_answering(&self, hook: impl Fn(&MemoryProvider) -> Result<()> + Send + Sync + 'static) {
-        *self.hook.lock().unwrap() = Some(Arc::new(hook));
+    /// Done once, just before the next data key is generated.
+    pub(crate) fn before_generating(&self, hook: impl FnOnce(&MemoryProvider) + Send + 'static) {
+        *self.generating.lock().unwrap() = Some(Box::new(hook));
     }
 
-    pub(crate) fn open(&self) {
-        *self.hook.lock().unwrap() = None;
+    /// Done after each answer that is asked for from now on is known, and before it is given.
+    pub(crate) fn before_answering(&self, hook: impl Fn(&MemoryProvider) -> Result<()> + Send + Sync + 'static) {
+        *self.answering.lock().unwrap() = Some(Arc::new(hook));
+    }
+
+    /// Nothing is done before an answer is given.
+    pub(crate) fn answer_at_once(&self) {
+        *self.answering.lock().unwrap() = None;
     }
 
     fn ask<T>(&self, what: &'static str, answer: impl FnOnce(&MemoryProvider) -> Result<T>) -> Result<T> {
         self.asked.lock().unwrap().push(what);
+        if what == "generate"
+            && let Some(hook) = self.generating.lock().unwrap().take()
+        {
+            hook(&self.keys);
+        }
         let answer = answer(&self.keys);
-        let hook = self.hook.lock().unwrap().clone();
+        let hook = self.answering.lock().unwrap().clone();
         hook.map_or(Ok(()), |hook| hook(&self.keys))?;
         answer
     }
 }
 
-impl KeyProvider for Gate {
+impl KeyProvider for Spy {
     fn describe_key(&self, key: KeyRef<'_>) -> Result<KeyDescription> {
         self.ask("describe", |keys| keys.describe_key(key))
     }
@@ -75,7 +88,7 @@ impl KeyProvider for Gate {
     }
 }
 
-impl KeyAdmin for Gate {
+impl KeyAdmin for Spy {
     fn create_key(&self, name: &KeyName, algorithm: AlgorithmChoice) -> Result<KeyDescription> {
         self.ask("create", |keys| keys.create_key(name, algorithm))
     }
