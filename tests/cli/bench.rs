@@ -152,6 +152,32 @@ impl Bench {
     }
 }
 
+/// The same through a wrapper, which ends by running its arguments.
+pub(crate) fn through(mut wrapper: Command, command: &Command) -> Command {
+    wrapper.arg(command.get_program()).args(command.get_args()).stdin(Stdio::null());
+    if let Some(directory) = command.get_current_dir() {
+        wrapper.current_dir(directory);
+    }
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => wrapper.env(name, value),
+            None => wrapper.env_remove(name),
+        };
+    }
+    wrapper
+}
+
+/// The same, ended by signals also where whoever started the tests has them ignored, as `nohup` does: what is ignored
+/// is inherited, and Keyward leaves it so.
+pub(crate) fn interruptible(command: &Command) -> Command {
+    let mut env = Command::new("env");
+    // Of coreutils alone.
+    if cfg!(target_os = "linux") {
+        env.arg("--default-signal=HUP,INT,TERM");
+    }
+    through(env, command)
+}
+
 pub(crate) fn private(path: &Path) {
     use std::os::unix::fs::PermissionsExt;
     fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();

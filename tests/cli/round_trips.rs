@@ -1,6 +1,6 @@
 //! Files and streams there and back again.
 
-use crate::bench::{Bench, Done, KEYWARD, private, sample};
+use crate::bench::{Bench, Done, KEYWARD, interruptible, private, sample};
 use serde_json::Value;
 use std::fs;
 use std::process::{Command, Stdio};
@@ -325,12 +325,8 @@ fn a_signal_leaves_nothing_half_written() {
     bench.write("out", "precious");
     let before = bench.files();
     for signal in ["INT", "TERM", "HUP"] {
-        let mut child = bench
-            .keyward(["encrypt", "--key", "k", "-o", "out", "--force"])
-            .stdin(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
+        let mut command = interruptible(&bench.keyward(["encrypt", "--key", "k", "-o", "out", "--force"]));
+        let mut child = command.stdin(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         // It waits for input with its temporary file open.
         while bench.files().len() == before.len() {
             assert!(child.try_wait().unwrap().is_none(), "it ended by itself");

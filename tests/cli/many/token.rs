@@ -1,7 +1,7 @@
 //! A token that goes away, and a signal, in the middle of a run.
 
 use super::{bench, tree};
-use crate::bench::{Bench, Done, sample};
+use crate::bench::{Bench, Done, interruptible, sample};
 use crate::life::json;
 use std::fs;
 use std::process::{Command, Stdio};
@@ -80,8 +80,8 @@ fn a_signal_ends_a_run_without_leaving_anything() {
     use std::os::unix::process::ExitStatusExt;
     let (bench, uri) = faulty("C_Encrypt * delay 20ms\n");
     for signal in ["INT", "TERM"] {
-        let mut command = command(&bench, &uri, "encrypt --key k -r t/. --output-dir s --jobs 2");
-        let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let command = command(&bench, &uri, "encrypt --key k -r t/. --output-dir s --jobs 2");
+        let child = interruptible(&command).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         // It is at work.
         while !bench.path("s").exists() || tree(&bench.path("s")).is_empty() {
             std::thread::yield_now();

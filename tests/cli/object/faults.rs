@@ -1,7 +1,7 @@
 //! Killed half way, throttled, cut off: nothing torn is ever visible, and where a command gives up it says so.
 
 use super::{Objects, SERVER};
-use crate::bench::sample;
+use crate::bench::{interruptible, sample, through};
 use crate::faulty_proxy::{Fate, FaultyProxy, Request};
 use std::process::Stdio;
 use std::sync::mpsc;
@@ -34,7 +34,7 @@ fn ended_by(signal: &str, old: Option<&[u8]>) -> Objects {
         Fate::Pass
     });
     objects.endpoint = proxy.url.clone();
-    let mut command = objects.command("object put big S3/big");
+    let mut command = interruptible(&objects.command("object put big S3/big"));
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     third.recv_timeout(Duration::from_secs(60)).unwrap();
     let killed = std::process::Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
@@ -174,14 +174,8 @@ fn a_crash_with_the_key_of_a_customer_in_memory_leaves_no_core() {
     let command = objects.command("--token= object put a S3/a --sse-c AES256 --sse-c-key my.key");
     // In surroundings that want cores, as far as they may be had here.
     let mut shell = objects.bench.command("sh");
-    shell.args(["-c", "ulimit -c unlimited 2>/dev/null; exec \"$0\" \"$@\""]).arg(command.get_program());
-    shell.args(command.get_args());
-    for (name, value) in command.get_envs() {
-        if let Some(value) = value {
-            shell.env(name, value);
-        }
-    }
-    let mut child = shell.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    shell.args(["-c", "ulimit -c unlimited 2>/dev/null; exec \"$0\" \"$@\""]);
+    let mut child = through(shell, &command).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     put.recv_timeout(Duration::from_secs(60)).unwrap();
     let limits = std::fs::read_to_string(format!("/proc/{}/limits", child.id())).unwrap();
     let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
