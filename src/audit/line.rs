@@ -1,39 +1,16 @@
 //! One line of a log: what it says, and its place in the chain (`docs/audit.md`, "A line").
 
 use super::hash::{Hash, Id};
-use super::sealed;
+use super::sealed::{self, Content};
 pub(super) use super::sealed::{now, parse_time, system_time};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// The version of the format, as the first line of a log has it.
 pub(super) const FORMAT: u32 = 1;
-/// What a line's hash begins with, so that it is no hash of anything else.
-const DOMAIN: &[u8] = b"keyward.audit.v1\0";
 
 /// A line of a log.
-///
-/// Its bytes are compact JSON with its fields in this order, and one line has one spelling: what is
-/// parsed is written again byte for byte.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct Line {
-    /// Its number, counted from 1 over all files of a log, without gaps.
-    pub seq: u64,
-    /// When it came to be, in UTC with microseconds: `2026-01-31T08:15:00.123456Z`.
-    pub time: String,
-    /// What it says.
-    #[serde(flatten)]
-    pub entry: Entry,
-    /// The name of the host.
-    pub host: String,
-    /// The process.
-    pub pid: u32,
-    /// The hash of the line before it; zeros in the first.
-    pub prev: Hash,
-    /// The hash of this line: of all its bytes before this field.
-    pub hash: Hash,
-}
+pub type Line = sealed::Line<Entry>;
 
 /// What a line says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -182,37 +159,11 @@ pub struct LineKey {
     pub version: Option<u32>,
 }
 
+impl Content for Entry {
+    const DOMAIN: &'static [u8] = b"keyward.audit.v1\0";
+}
+
 impl Line {
-    /// A line after the one with the number `seq - 1` and the hash `prev`.
-    pub(super) fn new(seq: u64, time: String, entry: Entry, host: String, pid: u32, prev: Hash) -> Self {
-        let mut line = Self { seq, time, entry, host, pid, prev, hash: Hash::ZERO };
-        line.hash = own_hash(&line.to_bytes()).unwrap_or(Hash::ZERO);
-        line
-    }
-
-    /// The line without its newline.
-    #[must_use]
-    pub fn to_bytes(&self) -> Vec<u8> {
-        // Strings, numbers and maps with keys that are strings: nothing that JSON cannot say.
-        serde_json::to_vec(self).unwrap_or_default()
-    }
-
-    /// The line that these bytes are, without their newline. `None` where they are none, are not spelt as
-    /// [`to_bytes`](Self::to_bytes) spells them, or do not have the hash that the line says.
-    #[must_use]
-    pub fn parse(bytes: &[u8]) -> Option<Self> {
-        let line: Self = serde_json::from_slice(bytes).ok()?;
-        let own = own_hash(bytes)?;
-        // Another spelling, an unknown field, a field twice: the same line in other words is another line.
-        (line.hash == own && line.to_bytes() == bytes && line.timestamp().is_some()).then_some(line)
-    }
-
-    /// When it came to be.
-    #[must_use]
-    pub fn timestamp(&self) -> Option<std::time::SystemTime> {
-        system_time(&self.time)
-    }
-
     /// The AES-GCM wraps that it stands for.
     pub(super) fn wraps(&self) -> &[Id] {
         match &self.entry {
@@ -220,11 +171,6 @@ impl Line {
             _ => &[],
         }
     }
-}
-
-/// The hash that a line of these bytes has; none where they are too few or end otherwise.
-fn own_hash(bytes: &[u8]) -> Option<Hash> {
-    sealed::own_hash(DOMAIN, bytes)
 }
 
 #[cfg(test)]
@@ -293,7 +239,7 @@ mod tests {
         let good = String::from_utf8(good).unwrap();
         let rehashed = |text: &str| {
             let body = &text.as_bytes()[..text.len() - sealed::TAIL];
-            let hash = Hash::of(&[DOMAIN, body]);
+            let hash = Hash::of(&[Entry::DOMAIN, body]);
             let text = [body, format!(",\"hash\":\"{hash}\"}}").as_bytes()].concat();
             Line::parse(&text)
         };
