@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 
 #[allow(dead_code, reason = "the tests of the library use it all")]
 #[path = "../ceremony/fixture.rs"]
-mod fixture;
+pub(crate) mod fixture;
 
 use fixture::{Ceremony, witness};
 use keyward::ceremony::Answers;

@@ -4,6 +4,7 @@
 mod audit;
 mod bench;
 mod ceremony;
+mod ceremony_room;
 mod doctor;
 #[path = "../common/faulty_proxy.rs"]
 mod faulty_proxy;

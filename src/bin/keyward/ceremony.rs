@@ -2,30 +2,46 @@
 
 mod new;
 mod plan;
+mod rehearsal;
 mod report;
+mod resume;
 mod run;
 mod sign;
 mod status;
+mod terminal;
 pub(crate) mod verify;
 
 use crate::app::App;
+use crate::output::say;
+use crate::report::failure;
 use clap::{Args, Subcommand};
-use keyward::ceremony::{Bundle, Plan};
+use keyward::ceremony::{Bundle, Ended, Plan};
 use keyward::{Error, ErrorKind};
+use rehearsal::Rehearsal;
 use std::path::{Path, PathBuf};
+
+pub(crate) use terminal::restore;
+
+/// The version of this program, for the transcript.
+const TOOL: &str = env!("CARGO_PKG_VERSION");
+/// What a ceremony exits with that people have ended.
+const STOPPED: u8 = 1;
 
 #[derive(Debug, Subcommand)]
 #[command(after_help = "Examples:
   keyward ceremony plan new payments.toml
   keyward ceremony plan lint payments.toml
   keyward ceremony run --dry-run payments.toml > script.md
-  keyward ceremony sign bundle --key ~/.minisign/minisign.key       # on the witness's own machine
-  keyward ceremony verify bundle")]
+  keyward ceremony run --rehearse payments.toml
+  keyward ceremony run payments.toml                                # makes ./2026-11-payments
+  keyward ceremony sign 2026-11-payments --key ~/.minisign/minisign.key       # on the witness's own machine
+  keyward ceremony verify 2026-11-payments --plan payments.toml")]
 pub(crate) enum CeremonyCommand {
     /// Write, check and read aloud the plan of a ceremony; needs no token
     #[command(subcommand)]
     Plan(plan::PlanCommand),
     Run(run::Run),
+    Resume(resume::Resume),
     Status(status::Status),
     Report(report::Report),
     Sign(sign::Sign),
@@ -37,7 +53,8 @@ impl CeremonyCommand {
     pub(crate) fn run(&self, app: &App) -> anyhow::Result<u8> {
         match self {
             Self::Plan(command) => return command.run(app),
-            Self::Run(args) => args.run()?,
+            Self::Run(args) => return args.run(),
+            Self::Resume(args) => return args.run(),
             Self::Status(args) => args.run()?,
             Self::Report(args) => args.run()?,
             Self::Sign(args) => return args.run(app),
@@ -67,4 +84,37 @@ fn read_plan(path: &Path) -> keyward::Result<(Plan, String)> {
         Error::new(ErrorKind::Io, format!("cannot read the plan '{}'", path.display())).with_source(error)
     })?;
     Ok((Plan::parse(&text)?, text))
+}
+
+/// Whether anything was recorded there.
+fn has_begun(bundle: &Path) -> bool {
+    bundle.join("transcript.jsonl").exists()
+}
+
+/// Says how a run ended, and gives the exit status.
+fn tell_end(held: anyhow::Result<Ended>, bundle: &Path, rehearsal: Option<Rehearsal>) -> anyhow::Result<u8> {
+    let resume = format!("keyward ceremony resume {}", bundle.display());
+    let goes_on = has_begun(bundle) && !matches!(held, Ok(Ended::Closed { .. } | Ended::Stopped));
+    // Without them nothing could go on.
+    if !goes_on && let Some(rehearsal) = rehearsal {
+        rehearsal.remove()?;
+    }
+    match held {
+        Ok(Ended::Closed { .. }) => Ok(0),
+        Ok(Ended::Left) => {
+            say("note", &format!("everybody has left for now; to go on: {resume}"));
+            Ok(0)
+        }
+        Ok(Ended::Stopped) => {
+            say("note", "it was decided that the ceremony ends here; the transcript and report.md say why");
+            Ok(STOPPED)
+        }
+        Err(error) => {
+            let status = failure(&error);
+            if goes_on {
+                say("note", &format!("all that was done is recorded; to go on: {resume}"));
+            }
+            Ok(status)
+        }
+    }
 }

@@ -13,6 +13,8 @@ pub(crate) fn clean_up_on_termination() {
     let Ok(mut signals) = Signals::new(wanted) else { return };
     let wait = move || {
         for signal in &mut signals {
+            // First of all: a share of a PIN may be on the screen.
+            crate::ceremony::restore();
             interrupt::is_ending();
             keyward::durable::remove_temporaries();
             crate::object::upload::give_all_up();

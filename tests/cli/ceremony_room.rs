@@ -1,0 +1,355 @@
+//! Ceremonies at a terminal, on tokens of SoftHSM.
+
+mod people;
+mod screen;
+
+use keyward::ceremony::{Bundle, Decision, Entry};
+use people::{Asked, OFFICER_PIN, People, SIBLING, TRUSTED, key};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+const BUNDLE: &str = "2026-11-payments";
+const REHEARSAL: &str = "2026-11-payments-rehearsal";
+
+/// What a transcript says, without what is different each time.
+fn entries(people: &People, bundle: &str) -> Vec<Entry> {
+    let transcript = Bundle::open(&people.path(bundle)).unwrap().transcript().unwrap();
+    transcript.lines().iter().map(|line| line.entry.clone()).collect()
+}
+
+fn count(entries: &[Entry], is: impl Fn(&Entry) -> bool) -> usize {
+    entries.iter().filter(|entry| is(entry)).count()
+}
+
+/// No secret of anybody's is in a file, on standard output, or in what stays on the screen.
+#[track_caller]
+fn assert_no_secret_stays(people: &People, bundle: &str, screen: &mut screen::Screen) {
+    let files = people.all_files(bundle);
+    let (stays, log) = (screen.all_that_stays(), screen.log());
+    let secrets = people.secrets();
+    assert!(secrets.len() > 3 && !screen.is_second());
+    for secret in &secrets {
+        assert!(!files.contains(secret) && !files.contains(&secret.to_lowercase()), "in the bundle");
+        assert!(!stays.contains(secret) && !stays.contains(&secret.to_lowercase()), "on the screen");
+        // What is shown has its groups apart, and what is typed has none: so nothing typed came back.
+        assert!(!log.contains(secret) && !log.contains(&secret.to_lowercase()), "echoed");
+    }
+    for share in people.shares.values().chain(&people.old) {
+        let shown = share.split('-').filter(|group| stays.contains(&format!(": {group}"))).count();
+        assert_eq!(shown, 0, "groups of a share are left on the screen");
+    }
+    assert_eq!(fs::read(people.path("stdout")).unwrap(), b"");
+}
+
+#[test]
+fn a_whole_ceremony_at_a_terminal_is_closed_signed_and_verified() {
+    let keys = key("payments", "aes-gcm", "\"encrypt\", \"decrypt\"", SIBLING)
+        + &key("a/box", "rsa-oaep-sha1", "\"decrypt\"", SIBLING)
+        + &key("vault", "aes-kw", "\"wrap\", \"unwrap\"", TRUSTED);
+    let mut people = People::new(&keys, 6);
+    let mut screen = people.start(&["run", "plan.toml"]);
+
+    // Another name confirms nothing.
+    let (asked, said) = people.asked(&mut screen);
+    assert_eq!(asked, Asked::Confirm("olga".into(), "host/check".into()));
+    let words = people.run(&["plan", "words", "plan.toml"]);
+    assert!(words.text().lines().skip(2).all(|line| said.contains(line)), "{said}");
+    assert!(said.contains("The clock of this host says "), "{said}");
+    for wrong in ["oscar", "", "olga olga", "OLGA"] {
+        screen.line(wrong);
+        let said = people.asked(&mut screen).1;
+        assert!(said.contains("Nothing is confirmed: that is not 'olga'."), "{said}");
+        assert_eq!(count(&entries(&people, BUNDLE), |entry| matches!(entry, Entry::Intent { .. })), 0);
+    }
+    people.answer(&screen, &asked);
+
+    // Two new PINs that differ are asked for again.
+    people.answer_until(&mut screen, |asked| *asked == Asked::Officer);
+    screen.line("one-officer-pin");
+    people.asked(&mut screen);
+    screen.line("other-officer-pin");
+    let (asked, said) = people.asked(&mut screen);
+    assert!(asked == Asked::Officer && said.contains("The two are not the same."), "{said}");
+    people.answer(&screen, &asked);
+
+    // A share is seen by its custodian alone, and its wrong group is told.
+    people.answer_until(&mut screen, |asked| *asked == Asked::Written);
+    assert!(screen.is_second());
+    people.answer(&screen, &Asked::Written);
+    let (asked, said) = people.asked(&mut screen);
+    assert_eq!(asked, Asked::Back("primary".into(), "carol".into()));
+    assert!(
+        said.ends_with("type your share of 'primary' back (nothing to see it once more):\n    ") && !screen.is_second()
+    );
+    let share = people.shares.values().next().unwrap().clone();
+    let groups: Vec<_> = share.split('-').collect();
+    let wrong = if groups[6] == "0000" { "1111" } else { "0000" };
+    screen.line(&[&groups[..6], &[wrong], &groups[7..]].concat().join(" "));
+    let (asked, said) = people.asked(&mut screen);
+    assert!(said.contains("Not taken: what was typed is not the share: look at group 7"), "{said}");
+    // One star for each sign that is secret.
+    assert!(said.starts_with("**** **** **** **** **** **** **** **** **** **** ****\n"), "{said}");
+    // It is shown once more to who cannot read it.
+    screen.line("");
+    assert_eq!(people.asked(&mut screen).0, Asked::Ready);
+    assert_eq!(asked, Asked::Back("primary".into(), "carol".into()));
+    screen.line("");
+    people.answer_until(&mut screen, |asked| *asked == Asked::Share("primary".into(), 2));
+
+    // The share of another token, and one that is there already.
+    let first = people.shares[&("primary".into(), "erin".into())].clone();
+    screen.line(&first);
+    let said = people.asked(&mut screen).1;
+    assert!(said.contains("Not taken: "), "{said}");
+    people.answer(&screen, &Asked::Share("primary".into(), 2));
+
+    let said = people.until_step(&mut screen, "witness/walter/sign-off");
+    for seen in ["Seen:", "  recorded", "digit by digit.", "true: CKA_", "the PIN was put together from 2 shares"] {
+        assert!(said.contains(seen), "{seen}\n{said}");
+    }
+    screen.line("walter");
+    let (status, last) = screen.end();
+    assert_eq!(status.code(), Some(0), "{last}");
+    assert!(last.contains("2026-11-payments is done, and its transcript is closed.") && !last.contains("REHEARSAL"));
+    assert!(last.contains("keyward ceremony sign 2026-11-payments --key KEY"), "{last}");
+    assert_no_secret_stays(&people, BUNDLE, &mut screen);
+    assert_eq!(screen.modes(), (true, true));
+    let all = entries(&people, BUNDLE);
+    assert!(matches!(all[0], Entry::Begun { rehearsal: false, ref tool, .. } if tool == env!("CARGO_PKG_VERSION")));
+    assert_eq!(count(&all, |entry| matches!(entry, Entry::Exception { .. })), 0);
+
+    for witness in ["wanda", "walter"] {
+        let signed = people.run(&["sign", BUNDLE, "--key", &format!("{witness}.key"), "--yes"]);
+        assert_eq!(signed.status, 0, "{}", signed.stderr);
+        // The words of the plan and of the head, as they stood in the room.
+        let words = signed.text().lines().filter(|line| line.starts_with("    "));
+        let words: Vec<_> = words.map(str::trim).collect();
+        assert!(words.len() == 8 && words.iter().all(|line| last.contains(line)), "{words:?}\n{last}");
+    }
+    let verified = people.run(&["verify", BUNDLE, "--plan", "plan.toml"]);
+    assert_eq!(verified.status, 0, "{}", verified.text());
+    assert!(verified.text().ends_with("signed by walter and wanda: ok\n"), "{}", verified.text());
+    let again = people.start(&["resume", BUNDLE]).end();
+    assert!(again.0.code() == Some(2) && again.1.contains("there is nothing to go on with"), "{}", again.1);
+    let again = people.start(&["run", "plan.toml"]).end();
+    assert!(again.0.code() == Some(1) && again.1.contains("`keyward ceremony resume 2026-11-payments`"), "{}", again.1);
+}
+
+#[test]
+fn who_leaves_goes_on_later_and_the_shares_are_typed_again() {
+    let mut people = People::with_one_key();
+    let mut screen = people.start(&["run", "plan.toml"]);
+    people.until_step(&mut screen, "key/payments/generate");
+    screen.line("leave");
+    let (status, last) = screen.end();
+    assert_eq!((status.code(), screen.modes()), (Some(0), (true, true)));
+    assert!(last.contains("to go on: keyward ceremony resume 2026-11-payments"), "{last}");
+    assert_no_secret_stays(&people, BUNDLE, &mut screen);
+
+    let mut screen = people.start(&["resume", BUNDLE]);
+    let said = people.until_step(&mut screen, "key/payments/generate");
+    assert!(!said.contains("token/primary/share:carol"), "{said}");
+    screen.line("olga");
+    let said = people.answer_until(&mut screen, |asked| *asked == Asked::Share("primary".into(), 2));
+    let who = "The token 'primary' is opened: 2 of carol, dave and erin type their shares, one after the other.";
+    assert!(said.contains(who), "{said}");
+    // What is no share at all, and one that is given up: nothing is opened, and people decide.
+    screen.line("0000-0000");
+    assert!(people.asked(&mut screen).1.contains("Not taken: "));
+    screen.line("");
+    let (asked, said) = people.asked(&mut screen);
+    assert!(asked == Asked::Decide && said.contains("too few"), "{said}");
+    screen.line("accept");
+    assert_eq!(people.asked(&mut screen).0, Asked::Decide);
+    screen.line("again");
+    people.until_step(&mut screen, "witness/walter/sign-off");
+    // The end of the input is as good as leaving.
+    screen.write("\x04");
+    assert_eq!(screen.end().0.code(), Some(0));
+    assert_no_secret_stays(&people, BUNDLE, &mut screen);
+    let mut screen = people.start(&["resume", BUNDLE]);
+    people.until_step(&mut screen, "witness/walter/sign-off");
+    screen.line("walter");
+    assert_eq!(screen.end().0.code(), Some(0));
+    let all = entries(&people, BUNDLE);
+    assert_eq!(count(&all, |entry| matches!(entry, Entry::Resumed { .. })), 2);
+    assert_eq!(count(&all, |entry| matches!(entry, Entry::Unlocked { .. })), 2);
+    let found = people.run(&["verify", BUNDLE]);
+    // Nobody has signed it yet, and nothing else is wrong.
+    let wrong =
+        found.text().lines().filter(|line| !line.contains("signature of the witness") && line.contains(".json"));
+    assert_eq!(wrong.count(), 0, "{}", found.text());
+}
+
+#[test]
+fn ctrl_c_while_a_share_is_shown_restores_the_screen_and_the_ceremony_goes_on() {
+    let mut people = People::with_one_key();
+    let mut screen = people.start(&["run", "plan.toml"]);
+    people.answer_until(&mut screen, |asked| matches!(asked, Asked::Back(..)));
+    screen.line("");
+    people.answer_until(&mut screen, |asked| *asked == Asked::Written);
+    // Neither Ctrl-Z nor Ctrl-\ leaves it there.
+    screen.write("\x1a\x1c");
+    assert!(screen.is_second() && screen.modes() == (true, false));
+    screen.write("\x03");
+    assert_eq!(screen.signal(), Some(signal_hook::consts::SIGINT));
+    assert_eq!((screen.is_second(), screen.modes()), (false, (true, true)));
+    assert_no_secret_stays(&people, BUNDLE, &mut screen);
+    // Where something is typed that is not shown, too.
+    let mut screen = people.start(&["resume", BUNDLE]);
+    people.answer_until(&mut screen, |asked| matches!(asked, Asked::Back(..)));
+    assert_eq!(screen.modes(), (false, false));
+    screen.write("half a sha\x03");
+    assert_eq!(screen.signal(), Some(signal_hook::consts::SIGINT));
+    assert_eq!(screen.modes(), (true, true));
+    assert!(!screen.log().contains("half a sha"));
+
+    let mut screen = people.start(&["resume", BUNDLE]);
+    people.until_step(&mut screen, "witness/walter/sign-off");
+    assert!(people.old.len() >= 2, "the shares of the PIN that was lost are other ones");
+    screen.line("walter");
+    let (status, last) = screen.end();
+    assert_eq!(status.code(), Some(0), "{last}");
+    assert_no_secret_stays(&people, BUNDLE, &mut screen);
+}
+
+#[test]
+fn a_rehearsal_is_marked_as_one_and_its_tokens_are_thrown_away() {
+    let mut people = People::with_one_key();
+    let mut screen = people.start(&["run", "--rehearse", "plan.toml"]);
+    let said = people.until_step(&mut screen, "token/primary/share:dave");
+    assert!(said.starts_with("REHEARSAL of the key ceremony 2026-11-payments\n"), "{said}");
+    let headers = said.lines().filter(|line| line.contains("Step "));
+    assert!(headers.map(|line| assert!(line.starts_with("REHEARSAL, Step "), "{line}")).count() > 3);
+    people.answer(&screen, &Asked::Confirm("dave".into(), String::new()));
+    people.answer_until(&mut screen, |asked| *asked == Asked::Written);
+    assert!(screen.contents().contains("THIS IS A REHEARSAL"), "{}", screen.contents());
+    people.answer(&screen, &Asked::Written);
+    people.until_step(&mut screen, "key/payments/generate");
+    screen.line("leave");
+    assert_eq!(screen.end().0.code(), Some(0));
+    let tokens = people.path(&format!("{REHEARSAL}.tokens"));
+    assert_eq!(fs::metadata(&tokens).unwrap().permissions().mode() & 0o777, 0o700);
+    assert_eq!(fs::read_dir(tokens.join("tokens")).unwrap().count(), 2);
+
+    let mut screen = people.start(&["resume", REHEARSAL]);
+    people.until_step(&mut screen, "witness/walter/sign-off");
+    screen.line("walter");
+    let (status, last) = screen.end();
+    assert!(status.code() == Some(0) && last.contains("REHEARSAL, 2026-11-payments is done"), "{last}");
+    assert!(!tokens.exists() && !people.path(BUNDLE).exists());
+    assert_no_secret_stays(&people, REHEARSAL, &mut screen);
+    // No token but those was touched.
+    assert_eq!(fs::read_dir(people.path("tokens")).unwrap().count(), 0);
+    for witness in ["wanda", "walter"] {
+        assert_eq!(people.run(&["sign", REHEARSAL, "--key", &format!("{witness}.key"), "--yes"]).status, 0);
+    }
+    let verified = people.run(&["verify", REHEARSAL]);
+    assert_eq!(verified.status, 0, "{}", verified.text());
+    assert!(verified.text().lines().last().unwrap().starts_with("REHEARSAL 2026-11-payments, "), "{}", verified.text());
+}
+
+#[test]
+fn a_rehearsal_whose_tokens_are_gone_cannot_go_on_and_one_of_nothing_leaves_nothing() {
+    let mut people = People::with_one_key();
+    let mut screen = people.start(&["run", "--rehearse", "plan.toml", "--softhsm", "/nowhere.so"]);
+    let (status, last) = screen.end();
+    assert!(status.code() == Some(5) && last.contains("there is no module '/nowhere.so'"), "{last}");
+    assert!(!people.path(REHEARSAL).exists() && !people.path(&format!("{REHEARSAL}.tokens")).exists());
+
+    let mut screen = people.start(&["run", "--rehearse", "plan.toml"]);
+    people.until_step(&mut screen, "token/primary/identify");
+    screen.line("leave");
+    assert_eq!(screen.end().0.code(), Some(0));
+    fs::remove_dir_all(people.path(&format!("{REHEARSAL}.tokens"))).unwrap();
+    let (status, last) = people.start(&["resume", REHEARSAL]).end();
+    assert!(status.code() == Some(5) && last.contains("are gone"), "{last}");
+}
+
+fn stop(screen: &mut screen::Screen, id: &str) {
+    screen.line("stop");
+    screen.until(&["(nothing to go back): "]);
+    screen.line("wanda");
+    screen.until(&["for everybody to read: "]);
+    screen.line("oscar has forgotten it");
+    screen.until(&["to end it for good: "]);
+    screen.line(id);
+}
+
+#[test]
+fn people_accept_what_is_not_as_planned_or_stop_for_good() {
+    let mut people = People::with_one_key();
+    let plan = fs::read_to_string(people.path("plan.toml")).unwrap();
+    let line = plan.lines().find(|line| line.starts_with("tool_sha256")).unwrap();
+    let other = format!("tool_sha256 = \"{}\"", "ab".repeat(32));
+    fs::write(people.path("plan.toml"), plan.replace(line, &other)).unwrap();
+    let mut screen = people.start(&["run", "plan.toml"]);
+    people.asked(&mut screen);
+    screen.line("olga");
+    let (asked, said) = people.asked(&mut screen);
+    assert!(asked == Asked::Decide && said.contains("NOT AS IT SHOULD BE at host/check"), "{said}");
+    assert!(said.ends_with("again, leave, accept, stop? "), "{said}");
+
+    screen.line("accept");
+    screen.until(&["(nothing to go back): "]);
+    screen.line("mallory");
+    assert!(screen.until(&["(nothing to go back): "]).contains("The plan has no such person."));
+    screen.line("wanda");
+    screen.until(&["for everybody to read: "]);
+    // A secret in the wrong place is not recorded.
+    screen.line(&format!("the PIN: {OFFICER_PIN}"));
+    let (asked, said) = people.asked(&mut screen);
+    assert!(
+        asked == Asked::Decide && said.contains("Not taken: this is not recorded: this looks like a PIN"),
+        "{said}"
+    );
+    screen.line("accept");
+    screen.until(&["(nothing to go back): "]);
+    screen.line("wanda");
+    screen.until(&["for everybody to read: "]);
+    screen.line("it was built again");
+    people.until_step(&mut screen, "token/primary/initialize");
+    screen.line("oscar");
+    people.answer_until(&mut screen, |asked| *asked == Asked::Officer);
+    // Given up: it cannot be accepted that a token is not initialized.
+    screen.line("");
+    let (asked, said) = people.asked(&mut screen);
+    assert!(asked == Asked::Decide && said.ends_with("\nagain, leave, stop? "), "{said}");
+    stop(&mut screen, "yes");
+    assert!(screen.until(&["stop? "]).contains("It does not end here."));
+    stop(&mut screen, BUNDLE);
+    let (status, last) = screen.end();
+    assert!(status.code() == Some(1) && last.contains("it was decided that the ceremony ends here"), "{last}");
+    let all = entries(&people, BUNDLE);
+    let decided: Vec<_> = all
+        .iter()
+        .filter_map(|entry| match entry {
+            Entry::Exception { decision, reason, by, .. } => Some((*decision, reason.as_str(), by.as_str())),
+            _ => None,
+        })
+        .collect();
+    let accepted = (Decision::Accepted, "it was built again", "wanda");
+    assert_eq!(decided, [accepted, (Decision::Stopped, "oscar has forgotten it", "wanda")]);
+    let again = people.start(&["resume", BUNDLE]).end();
+    assert!(again.0.code() == Some(2) && again.1.contains("it was decided that it ends"), "{}", again.1);
+}
+
+#[test]
+fn without_a_terminal_nothing_begins() {
+    let people = People::with_one_key();
+    for args in [&["run", "plan.toml"][..], &["run", "--rehearse", "plan.toml"]] {
+        people.run(args).is(
+            2,
+            &[
+                "keyward: error: a ceremony needs a terminal, and there is none",
+                "keyward: hint: start it at the console or in a terminal window, without pipes: people confirm every step",
+            ],
+        );
+    }
+    let mut left: Vec<_> =
+        fs::read_dir(people.path("")).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    left.sort();
+    assert_eq!(left, ["plan.toml", "softhsm2.conf", "tokens", "walter.key", "wanda.key"]);
+    let refused = people.run(&["run", "--dry-run", "--rehearse", "plan.toml"]);
+    assert_eq!(refused.status, 2);
+}
