@@ -61,6 +61,12 @@ fn a_whole_ceremony_at_a_terminal_is_closed_signed_and_verified() {
         assert!(said.contains("Nothing is confirmed: that is not 'olga'."), "{said}");
         assert_eq!(count(&entries(&people, BUNDLE), |entry| matches!(entry, Entry::Intent { .. })), 0);
     }
+    // Nor does what was typed before anything was asked.
+    screen.line("olga\rolga\rolga");
+    let (asked, _) = people.asked(&mut screen);
+    assert_eq!(asked, Asked::Confirm("olga".into(), "token/primary/identify".into()));
+    screen.line("nobody");
+    assert!(people.asked(&mut screen).1.starts_with("nobody\n  Nothing is confirmed"));
     people.answer(&screen, &asked);
 
     // Two new PINs that differ are asked for again.
@@ -148,7 +154,7 @@ fn who_leaves_goes_on_later_and_the_shares_are_typed_again() {
 
     let mut screen = people.start(&["resume", BUNDLE]);
     let said = people.until_step(&mut screen, "key/payments/generate");
-    assert!(!said.contains("token/primary/share:carol"), "{said}");
+    assert!(said.contains("13 of 18 steps are done.") && !said.contains("token/primary/share:carol"), "{said}");
     screen.line("olga");
     let said = people.answer_until(&mut screen, |asked| *asked == Asked::Share("primary".into(), 2));
     let who = "The token 'primary' is opened: 2 of carol, dave and erin type their shares, one after the other.";
@@ -211,6 +217,24 @@ fn ctrl_c_while_a_share_is_shown_restores_the_screen_and_the_ceremony_goes_on() 
     let (status, last) = screen.end();
     assert_eq!(status.code(), Some(0), "{last}");
     assert_no_secret_stays(&people, BUNDLE, &mut screen);
+}
+
+#[test]
+fn a_terminal_with_one_screen_is_wiped_and_one_that_cannot_be_is_refused() {
+    let mut people = People::with_one_key();
+    let (status, last) = people.start_at("dumb", &["run", "plan.toml"]).end();
+    assert!(status.code() == Some(2) && last.contains("this terminal cannot clear its screen"), "{last}");
+    assert!(!people.path(BUNDLE).exists());
+
+    let mut screen = people.start_at("linux", &["run", "plan.toml"]);
+    let said = people.answer_until(&mut screen, |asked| *asked == Asked::Written);
+    assert!(said.contains("carol comes to the screen") && screen.all_that_stays_on_one().contains(" 11: "));
+    people.answer(&screen, &Asked::Written);
+    people.answer_until(&mut screen, |asked| matches!(asked, Asked::Back(..)));
+    let stays = screen.all_that_stays_on_one();
+    let share = people.shares.values().next().unwrap();
+    assert!(share.split('-').all(|group| !stays.contains(group)), "{stays}");
+    assert!(stays.contains("carol has written it down, and it is gone from the screen."), "{stays}");
 }
 
 #[test]

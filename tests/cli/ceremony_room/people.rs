@@ -101,8 +101,13 @@ impl People {
 
     /// Puts the program to a terminal, in the directory of the people.
     pub(crate) fn start(&self, args: &[&str]) -> Screen {
+        self.start_at("xterm-256color", args)
+    }
+
+    /// The same at another kind of terminal.
+    pub(crate) fn start_at(&self, term: &str, args: &[&str]) -> Screen {
         let mut command = Command::new(KEYWARD).env_clear().current_dir(self.directory.path());
-        command = command.args(["ceremony"]).args(args).env("LC_ALL", "C.UTF-8").env("TERM", "xterm-256color");
+        command = command.args(["ceremony"]).args(args).env("LC_ALL", "C.UTF-8").env("TERM", term);
         Screen::of(command.env("SOFTHSM2_CONF", self.path("softhsm2.conf")), &self.path("stdout"))
     }
 

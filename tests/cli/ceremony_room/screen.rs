@@ -41,9 +41,8 @@ impl Screen {
         pty.resize(pty_process::Size::new(ROWS, COLUMNS)).unwrap();
         let out = File::options().create(true).append(true).open(stdout).unwrap();
         let child = command.stdout(out).spawn(pts).unwrap();
-        let size = |number| NonZeroU16::new(number).unwrap();
-        let terminal = vt100::Parser::new(size(ROWS), size(COLUMNS), 10_000);
-        let shown = Arc::new((Mutex::new(Shown { log: Vec::new(), terminal, ended: false }), Condvar::new()));
+        let shown = Shown { log: Vec::new(), terminal: parser(), ended: false };
+        let shown = Arc::new((Mutex::new(shown), Condvar::new()));
         let pty = Arc::new(pty);
         let reader = {
             let (pty, shown) = (Arc::clone(&pty), Arc::clone(&shown));
@@ -110,15 +109,15 @@ impl Screen {
 
     /// What is left of it all: the screen, and what was scrolled away, line by line.
     pub(crate) fn all_that_stays(&self) -> String {
-        let mut shown = self.shown.0.lock().unwrap();
-        let screen = shown.terminal.screen_mut();
-        let mut all = Vec::new();
-        for above in (0..=screen.scrollback_len()).rev() {
-            screen.set_scrollback(above);
-            all.extend(screen.rows(0, COLUMNS).next());
-        }
-        all.push(screen.contents());
-        all.join("\n")
+        all_lines(&mut self.shown.0.lock().unwrap().terminal)
+    }
+
+    /// The same at a terminal that has one screen only, as the console of Linux.
+    pub(crate) fn all_that_stays_on_one(&self) -> String {
+        let log = self.log().replace("\x1b[?1049h", "").replace("\x1b[?1049l", "");
+        let mut terminal = parser();
+        terminal.process(log.as_bytes());
+        all_lines(&mut terminal)
     }
 
     /// Everything that was ever written.
@@ -147,6 +146,22 @@ impl Screen {
     pub(crate) fn signal(&mut self) -> Option<i32> {
         self.end().0.signal()
     }
+}
+
+fn parser() -> vt100::Parser {
+    let size = |number| NonZeroU16::new(number).unwrap();
+    vt100::Parser::new(size(ROWS), size(COLUMNS), 10_000)
+}
+
+fn all_lines(terminal: &mut vt100::Parser) -> String {
+    let screen = terminal.screen_mut();
+    let mut all = Vec::new();
+    for above in (0..=screen.scrollback_len()).rev() {
+        screen.set_scrollback(above);
+        all.extend(screen.rows(0, COLUMNS).next());
+    }
+    all.push(screen.contents());
+    all.join("\n")
 }
 
 impl Drop for Screen {

@@ -4,7 +4,7 @@ use super::rehearsal::Rehearsal;
 use super::terminal::Terminal;
 use super::{BundlePath, TOOL, tell_end};
 use clap::Args;
-use keyward::ceremony::{Engine, Name, Status, Venue};
+use keyward::ceremony::{Engine, Name, Status, StepStatus, Venue};
 use keyward::{Error, ErrorKind};
 use std::path::PathBuf;
 
@@ -53,9 +53,11 @@ impl Resume {
         let rehearsal = rehearsal.transpose()?;
         let venue = rehearsal.as_ref().map_or(Venue::Tokens, Rehearsal::venue);
         let although = self.clock_went_back.as_deref().zip(by.as_ref());
+        let done = found.steps.iter().filter(|(_, state)| *state == StepStatus::Done).count();
         let held = (|| {
             let mut room = Terminal::open(&plan, bundle.path(), found.rehearsal)?;
             room.greet(&bundle.plan_text()?)?;
+            room.tell_progress(done, found.steps.len())?;
             Ok(Engine::resume(&bundle, TOOL, venue, although, &mut room)?.run()?)
         })();
         tell_end(held, bundle.path(), rehearsal)

@@ -60,6 +60,14 @@ impl Terminal {
         self.write(2, "They have to be those on everybody's paper. If they are not, leave.")
     }
 
+    /// Says how far a ceremony is that goes on.
+    ///
+    /// # Errors
+    /// As [`greet`](Self::greet).
+    pub(super) fn tell_progress(&self, done: usize, all: usize) -> Result<()> {
+        self.write(2, &format!("It was interrupted: {done} of {all} steps are done. It goes on."))
+    }
+
     /// A paragraph, indented by so many blanks. What tokens call themselves may be in it.
     fn write(&self, indent: usize, text: &str) -> Result<()> {
         self.item(&" ".repeat(indent), text)

@@ -40,7 +40,7 @@ impl Terminal {
         for line in grouped(fingerprint) {
             self.write(6, &line)?;
         }
-        self.write(2, "It has to be the one that the second token shows, digit by digit.")?;
+        self.write(2, "Where that token's own tool shows it as well, compare them digit by digit.")?;
         self.yes_or_no(&format!("{officer}, is this the key under which others may be exported, yes or no: "))
     }
 

@@ -23,7 +23,7 @@ impl Terminal {
         if handout.rehearsal {
             lines.push("THIS IS A REHEARSAL: it opens nothing that is worth anything.".into());
         }
-        lines.push("Write down all groups, and what they are of. The small numbers are not part of it.".into());
+        lines.push("Write down what it is of, and all groups. The number before a group is not part of it.".into());
         for line in lines {
             text.push_str("  ");
             text.push_str(&line);
@@ -43,7 +43,7 @@ impl Terminal {
 fn push_groups(text: &mut String, share: &str) {
     for (at, group) in share.split('-').enumerate() {
         text.push_str(if at % ON_A_LINE == 0 { "\n\n    " } else { "      " });
-        // By hand: what `format!` makes nobody wipes, and this is beside the secret only.
+        // The number alone: what `format!` makes nobody wipes.
         text.push_str(&format!("{:>2}: ", at + 1));
         text.push_str(group);
     }
