@@ -119,7 +119,7 @@ fn a_whole_ceremony_at_a_terminal_is_closed_signed_and_verified() {
     assert!(last.contains("2026-11-payments is done, and its transcript is closed.") && !last.contains("REHEARSAL"));
     assert!(last.contains("keyward ceremony sign 2026-11-payments --key KEY"), "{last}");
     assert_no_secret_stays(&people, BUNDLE, &mut screen);
-    assert_eq!(screen.modes(), (true, true));
+    assert_eq!(screen.modes(), (true, 2));
     let all = entries(&people, BUNDLE);
     assert!(matches!(all[0], Entry::Begun { rehearsal: false, ref tool, .. } if tool == env!("CARGO_PKG_VERSION")));
     assert_eq!(count(&all, |entry| matches!(entry, Entry::Exception { .. })), 0);
@@ -148,13 +148,13 @@ fn who_leaves_goes_on_later_and_the_shares_are_typed_again() {
     people.until_step(&mut screen, "key/payments/generate");
     screen.line("leave");
     let (status, last) = screen.end();
-    assert_eq!((status.code(), screen.modes()), (Some(0), (true, true)));
+    assert_eq!((status.code(), screen.modes()), (Some(0), (true, 2)));
     assert!(last.contains("to go on: keyward ceremony resume 2026-11-payments"), "{last}");
     assert_no_secret_stays(&people, BUNDLE, &mut screen);
 
     let mut screen = people.start(&["resume", BUNDLE]);
     let said = people.until_step(&mut screen, "key/payments/generate");
-    assert!(said.contains("13 of 18 steps are done.") && !said.contains("token/primary/share:carol"), "{said}");
+    assert!(said.contains("13 of 22 steps are done.") && !said.contains("token/primary/share:carol"), "{said}");
     screen.line("olga");
     let said = people.answer_until(&mut screen, |asked| *asked == Asked::Share("primary".into(), 2));
     let who = "The token 'primary' is opened: 2 of carol, dave and erin type their shares, one after the other.";
@@ -196,18 +196,18 @@ fn ctrl_c_while_a_share_is_shown_restores_the_screen_and_the_ceremony_goes_on() 
     people.answer_until(&mut screen, |asked| *asked == Asked::Written);
     // Neither Ctrl-Z nor Ctrl-\ leaves it there.
     screen.write("\x1a\x1c");
-    assert!(screen.is_second() && screen.modes() == (true, false));
+    assert!(screen.is_second() && screen.modes() == (true, 0));
     screen.write("\x03");
     assert_eq!(screen.signal(), Some(signal_hook::consts::SIGINT));
-    assert_eq!((screen.is_second(), screen.modes()), (false, (true, true)));
+    assert_eq!((screen.is_second(), screen.modes()), (false, (true, 2)));
     assert_no_secret_stays(&people, BUNDLE, &mut screen);
     // Where something is typed that is not shown, too.
     let mut screen = people.start(&["resume", BUNDLE]);
     people.answer_until(&mut screen, |asked| matches!(asked, Asked::Back(..)));
-    assert_eq!(screen.modes(), (false, false));
+    assert_eq!(screen.modes(), (false, 0));
     screen.write("half a sha\x03");
     assert_eq!(screen.signal(), Some(signal_hook::consts::SIGINT));
-    assert_eq!(screen.modes(), (true, true));
+    assert_eq!(screen.modes(), (true, 2));
     assert!(!screen.log().contains("half a sha"));
 
     let mut screen = people.start(&["resume", BUNDLE]);

@@ -13,7 +13,7 @@ pub(crate) mod verify;
 
 use crate::app::App;
 use crate::output::say;
-use crate::report::failure;
+use crate::report::{failure, message};
 use clap::{Args, Subcommand};
 use keyward::ceremony::{Bundle, Ended, Plan};
 use keyward::{Error, ErrorKind};
@@ -96,8 +96,11 @@ fn tell_end(held: anyhow::Result<Ended>, bundle: &Path, rehearsal: Option<Rehear
     let resume = format!("keyward ceremony resume {}", bundle.display());
     let goes_on = has_begun(bundle) && !matches!(held, Ok(Ended::Closed { .. } | Ended::Stopped));
     // Without them nothing could go on.
-    if !goes_on && let Some(rehearsal) = rehearsal {
-        rehearsal.remove()?;
+    if !goes_on
+        && let Some(rehearsal) = rehearsal
+        && let Err(error) = rehearsal.remove()
+    {
+        say("warning", &message(&error.into()));
     }
     match held {
         Ok(Ended::Closed { .. }) => Ok(0),

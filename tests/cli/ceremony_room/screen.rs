@@ -99,12 +99,12 @@ impl Screen {
         self.shown.0.lock().unwrap().terminal.screen().alternate_screen()
     }
 
-    /// Whether what is typed is shown, and Ctrl-Z and Ctrl-\ do what they do.
-    pub(crate) fn modes(&self) -> (bool, bool) {
+    /// Whether what is typed is shown, and how many of Ctrl-Z and Ctrl-\ do what they do.
+    pub(crate) fn modes(&self) -> (bool, usize) {
         let modes = tcgetattr(&*self.pty).unwrap();
         let codes = &modes.special_codes;
         let keys = [rustix::termios::SpecialCodeIndex::VSUSP, rustix::termios::SpecialCodeIndex::VQUIT];
-        (modes.local_modes.contains(LocalModes::ECHO | LocalModes::ICANON), keys.iter().all(|key| codes[*key] != 0))
+        (modes.local_modes.contains(LocalModes::ECHO | LocalModes::ICANON), keys.iter().filter(|key| codes[**key] != 0).count())
     }
 
     /// What is left of it all: the screen, and what was scrolled away, line by line.
