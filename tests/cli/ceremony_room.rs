@@ -1,15 +1,15 @@
 //! Ceremonies at a terminal, on tokens of SoftHSM.
 
+mod components;
 mod people;
+mod rehearsals;
 mod screen;
 
 use keyward::ceremony::{Bundle, Decision, Entry};
 use people::{Asked, OFFICER_PIN, People, SIBLING, TRUSTED, key};
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 
 const BUNDLE: &str = "2026-11-payments";
-const REHEARSAL: &str = "2026-11-payments-rehearsal";
 
 /// What a transcript says, without what is different each time.
 fn entries(people: &People, bundle: &str) -> Vec<Entry> {
@@ -235,59 +235,6 @@ fn a_terminal_with_one_screen_is_wiped_and_one_that_cannot_be_is_refused() {
     let share = people.shares.values().next().unwrap();
     assert!(share.split('-').all(|group| !stays.contains(group)), "{stays}");
     assert!(stays.contains("carol has written it down, and it is gone from the screen."), "{stays}");
-}
-
-#[test]
-fn a_rehearsal_is_marked_as_one_and_its_tokens_are_thrown_away() {
-    let mut people = People::with_one_key();
-    let mut screen = people.start(&["run", "--rehearse", "plan.toml"]);
-    let said = people.until_step(&mut screen, "token/primary/share:dave");
-    assert!(said.starts_with("REHEARSAL of the key ceremony 2026-11-payments\n"), "{said}");
-    let headers = said.lines().filter(|line| line.contains("Step "));
-    assert!(headers.map(|line| assert!(line.starts_with("REHEARSAL, Step "), "{line}")).count() > 3);
-    people.answer(&screen, &Asked::Confirm("dave".into(), String::new()));
-    people.answer_until(&mut screen, |asked| *asked == Asked::Written);
-    assert!(screen.contents().contains("THIS IS A REHEARSAL"), "{}", screen.contents());
-    people.answer(&screen, &Asked::Written);
-    people.until_step(&mut screen, "key/payments/generate");
-    screen.line("leave");
-    assert_eq!(screen.end().0.code(), Some(0));
-    let tokens = people.path(&format!("{REHEARSAL}.tokens"));
-    assert_eq!(fs::metadata(&tokens).unwrap().permissions().mode() & 0o777, 0o700);
-    assert_eq!(fs::read_dir(tokens.join("tokens")).unwrap().count(), 2);
-
-    let mut screen = people.start(&["resume", REHEARSAL]);
-    people.until_step(&mut screen, "witness/walter/sign-off");
-    screen.line("walter");
-    let (status, last) = screen.end();
-    assert!(status.code() == Some(0) && last.contains("REHEARSAL, 2026-11-payments is done"), "{last}");
-    assert!(!tokens.exists() && !people.path(BUNDLE).exists());
-    assert_no_secret_stays(&people, REHEARSAL, &mut screen);
-    // No token but those was touched.
-    assert_eq!(fs::read_dir(people.path("tokens")).unwrap().count(), 0);
-    for witness in ["wanda", "walter"] {
-        assert_eq!(people.run(&["sign", REHEARSAL, "--key", &format!("{witness}.key"), "--yes"]).status, 0);
-    }
-    let verified = people.run(&["verify", REHEARSAL]);
-    assert_eq!(verified.status, 0, "{}", verified.text());
-    assert!(verified.text().lines().last().unwrap().starts_with("REHEARSAL 2026-11-payments, "), "{}", verified.text());
-}
-
-#[test]
-fn a_rehearsal_whose_tokens_are_gone_cannot_go_on_and_one_of_nothing_leaves_nothing() {
-    let mut people = People::with_one_key();
-    let mut screen = people.start(&["run", "--rehearse", "plan.toml", "--softhsm", "/nowhere.so"]);
-    let (status, last) = screen.end();
-    assert!(status.code() == Some(5) && last.contains("there is no module '/nowhere.so'"), "{last}");
-    assert!(!people.path(REHEARSAL).exists() && !people.path(&format!("{REHEARSAL}.tokens")).exists());
-
-    let mut screen = people.start(&["run", "--rehearse", "plan.toml"]);
-    people.until_step(&mut screen, "token/primary/identify");
-    screen.line("leave");
-    assert_eq!(screen.end().0.code(), Some(0));
-    fs::remove_dir_all(people.path(&format!("{REHEARSAL}.tokens"))).unwrap();
-    let (status, last) = people.start(&["resume", REHEARSAL]).end();
-    assert!(status.code() == Some(5) && last.contains("are gone"), "{last}");
 }
 
 fn stop(screen: &mut screen::Screen, id: &str) {

@@ -104,7 +104,10 @@ impl Screen {
         let modes = tcgetattr(&*self.pty).unwrap();
         let codes = &modes.special_codes;
         let keys = [rustix::termios::SpecialCodeIndex::VSUSP, rustix::termios::SpecialCodeIndex::VQUIT];
-        (modes.local_modes.contains(LocalModes::ECHO | LocalModes::ICANON), keys.iter().filter(|key| codes[**key] != 0).count())
+        (
+            modes.local_modes.contains(LocalModes::ECHO | LocalModes::ICANON),
+            keys.iter().filter(|key| codes[**key] != 0).count(),
+        )
     }
 
     /// What is left of it all: the screen, and what was scrolled away, line by line.
