@@ -279,6 +279,17 @@ fn people_accept_what_is_not_as_planned_or_stop_for_good() {
     screen.line("wanda");
     screen.until(&["for everybody to read: "]);
     screen.line("it was built again");
+    // What happens in the room can be recorded too.
+    people.until_step(&mut screen, "token/primary/initialize");
+    screen.line("note");
+    screen.until(&["what was expected (nothing to go back): "]);
+    screen.line("nobody comes in");
+    screen.until(&["what happened instead: "]);
+    screen.line("the caretaker came in");
+    screen.until(&["(nothing to go back): "]);
+    screen.line("walter");
+    screen.until(&["for everybody to read: "]);
+    screen.line("no share was in sight");
     people.until_step(&mut screen, "token/primary/initialize");
     screen.line("oscar");
     people.answer_until(&mut screen, |asked| *asked == Asked::Officer);
@@ -300,9 +311,34 @@ fn people_accept_what_is_not_as_planned_or_stop_for_good() {
         })
         .collect();
     let accepted = (Decision::Accepted, "it was built again", "wanda");
-    assert_eq!(decided, [accepted, (Decision::Stopped, "oscar has forgotten it", "wanda")]);
+    let noted = (Decision::Accepted, "no share was in sight", "walter");
+    assert_eq!(decided, [accepted, noted, (Decision::Stopped, "oscar has forgotten it", "wanda")]);
     let again = people.start(&["resume", BUNDLE]).end();
     assert!(again.0.code() == Some(2) && again.1.contains("it was decided that it ends"), "{}", again.1);
+}
+
+#[test]
+fn policies_decide_about_the_keys_of_a_ceremony_too() {
+    let mut people = People::with_one_key();
+    fs::write(people.path("none.cedar"), "forbid(principal, action, resource);\n").unwrap();
+    let log = "[audit]\nlog = \"audit.log\"\n";
+    fs::write(people.path("keyward.toml"), format!("policy = \"none.cedar\"\n{log}")).unwrap();
+    let mut screen = people.start(&["run", "plan.toml", "--config", "keyward.toml"]);
+    people.until_step(&mut screen, "key/payments/generate");
+    screen.line("olga");
+    let (asked, said) = people.asked(&mut screen);
+    assert!(asked == Asked::Decide && said.contains("happened: "), "{said}");
+    assert!(said.contains("polic"), "{said}");
+    screen.line("leave");
+    assert_eq!(screen.end().0.code(), Some(3));
+    let log = fs::read_to_string(people.path("audit.log")).unwrap();
+    assert!(log.contains("\"error\":\"PolicyDenied\"") && log.contains("payments"), "{log}");
+
+    fs::write(people.path("none.cedar"), "permit(principal, action, resource);\n").unwrap();
+    let mut screen = people.start(&["resume", BUNDLE, "--config", "keyward.toml"]);
+    people.until_step(&mut screen, "key/payments/attributes");
+    screen.line("leave");
+    assert_eq!(screen.end().0.code(), Some(0));
 }
 
 #[test]

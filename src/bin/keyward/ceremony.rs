@@ -12,11 +12,14 @@ mod terminal;
 pub(crate) mod verify;
 
 use crate::app::App;
+use crate::governed;
 use crate::output::say;
 use crate::report::{failure, message};
 use clap::{Args, Subcommand};
 use keyward::ceremony::{Bundle, Ended, Plan};
-use keyward::{Error, ErrorKind};
+use keyward::hsm::HsmProvider;
+use keyward::key::Operation;
+use keyward::{Error, ErrorKind, KeyName};
 use rehearsal::Rehearsal;
 use std::path::{Path, PathBuf};
 
@@ -53,8 +56,8 @@ impl CeremonyCommand {
     pub(crate) fn run(&self, app: &App) -> anyhow::Result<u8> {
         match self {
             Self::Plan(command) => return command.run(app),
-            Self::Run(args) => return args.run(),
-            Self::Resume(args) => return args.run(),
+            Self::Run(args) => return args.run(app),
+            Self::Resume(args) => return args.run(app),
             Self::Status(args) => args.run()?,
             Self::Report(args) => args.run()?,
             Self::Sign(args) => return args.run(app),
@@ -89,6 +92,22 @@ fn read_plan(path: &Path) -> keyward::Result<(Plan, String)> {
 /// Whether anything was recorded there.
 fn has_begun(bundle: &Path) -> bool {
     bundle.join("transcript.jsonl").exists()
+}
+
+/// Whether the policies that the configuration names let a key be made or destroyed, recorded in its audit log. A rehearsal,
+/// whose keys nobody uses, is not asked about.
+fn admit(app: &App, rehearsal: bool) -> impl FnMut(Operation, &KeyName, &HsmProvider) -> keyward::Result<()> + '_ {
+    move |operation, key, hsm| {
+        if rehearsal {
+            return Ok(());
+        }
+        // A token that was just made has no key that signs the log: whoever writes into it next signs these lines too.
+        let unsigned = || Err(Error::new(ErrorKind::TokenUnavailable, "the token of a ceremony does not sign the log"));
+        match governed::rules(app, hsm, unsigned)? {
+            Ok(governed) => governed.admit(operation, key),
+            Err(_) => Ok(()),
+        }
+    }
 }
 
 /// Says how a run ended, and gives the exit status.

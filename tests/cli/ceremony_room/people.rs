@@ -13,7 +13,7 @@ use tempfile::TempDir;
 pub(crate) const OFFICER_PIN: &str = "0815-officer-pin";
 
 /// How everything ends that waits for somebody.
-const CONFIRM: &str = "type your name to confirm, or 'leave' to stop here and go on later: ";
+const CONFIRM: &str = "type your name to confirm, 'note' to record what nobody expected, or 'leave' to go on later: ";
 const READY: &str = "press Enter when you alone see the screen: ";
 const WRITTEN: &str = "Press Enter once it is written down. It is not shown again: ";
 const BACK: &str = "(nothing to see it once more):\n    ";

@@ -2,7 +2,8 @@
 
 use super::rehearsal::Rehearsal;
 use super::terminal::Terminal;
-use super::{BundlePath, TOOL, tell_end};
+use super::{BundlePath, TOOL, admit, tell_end};
+use crate::app::App;
 use clap::Args;
 use keyward::ceremony::{Engine, Name, Status, StepStatus, Venue};
 use keyward::{Error, ErrorKind};
@@ -31,7 +32,7 @@ pub(crate) struct Resume {
 }
 
 impl Resume {
-    pub(super) fn run(&self) -> anyhow::Result<u8> {
+    pub(super) fn run(&self, app: &App) -> anyhow::Result<u8> {
         let bundle = self.bundle.open()?;
         let plan = bundle.plan()?;
         let found = Status::of(&plan, &bundle.transcript()?);
@@ -58,7 +59,7 @@ impl Resume {
             let mut room = Terminal::open(&plan, bundle.path(), found.rehearsal)?;
             room.greet(&bundle.plan_text()?)?;
             room.tell_progress(done, found.steps.len())?;
-            Ok(Engine::resume(&bundle, TOOL, venue, although, &mut room)?.run()?)
+            Ok(Engine::resume(&bundle, TOOL, venue, although, &mut room)?.admit(admit(app, found.rehearsal)).run()?)
         })();
         tell_end(held, bundle.path(), rehearsal)
     }

@@ -2,7 +2,8 @@
 
 use super::rehearsal::Rehearsal;
 use super::terminal::Terminal;
-use super::{TOOL, read_plan, tell_end};
+use super::{TOOL, admit, read_plan, tell_end};
+use crate::app::App;
 use crate::output::{print, say};
 use clap::Args;
 use keyward::ceremony::{Bundle, Engine, Plan, Venue, script, to_markdown};
@@ -46,7 +47,7 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    pub(super) fn run(&self) -> anyhow::Result<u8> {
+    pub(super) fn run(&self, app: &App) -> anyhow::Result<u8> {
         let (plan, text) = read_plan(&self.plan)?;
         let findings = plan.lint(&text);
         if !findings.is_empty() {
@@ -75,7 +76,7 @@ impl Run {
             })?;
             let mut room = Terminal::open(&plan, &path, rehearsal.is_some())?;
             room.greet(&text)?;
-            Ok(Engine::begin(&bundle, TOOL, venue, &mut room)?.run()?)
+            Ok(Engine::begin(&bundle, TOOL, venue, &mut room)?.admit(admit(app, rehearsal.is_some())).run()?)
         })();
         tell_end(held, &path, rehearsal)
     }

@@ -123,11 +123,18 @@ impl Room for Terminal {
     fn confirm(&mut self, step: &Step, number: usize, all: usize) -> Result<Consent> {
         self.announce(step, number, all)?;
         let name = &step.confirmed_by;
-        let question = format!("{name}, type your name to confirm, or 'leave' to stop here and go on later: ");
+        let question = format!(
+            "{name}, type your name to confirm, 'note' to record what nobody expected, or 'leave' to go on later: "
+        );
         loop {
             match self.tty.ask(&question)?.as_deref().map(String::as_str) {
                 None | Some("leave") => return Ok(Consent::Leave),
                 Some(typed) if typed == name.as_str() => return Ok(Consent::Given),
+                Some("note") => {
+                    if let Some(noted) = self.ask_note()? {
+                        return Ok(noted);
+                    }
+                }
                 Some(_) => self.write(2, &format!("Nothing is confirmed: that is not '{name}'."))?,
             }
         }

@@ -3,7 +3,7 @@
 use super::Terminal;
 use crate::output::one_line;
 use keyward::Result;
-use keyward::ceremony::{Name, Ruling, Trouble};
+use keyward::ceremony::{Consent, Name, Ruling, Trouble};
 
 /// The longest reason that a transcript takes, in bytes.
 const MAX_REASON: usize = 2000;
@@ -63,16 +63,28 @@ impl Terminal {
                 _ => self.write(2, "The plan has no such person.")?,
             }
         };
+        let why = self.text(&format!("{by}, why? It stands in the transcript for everybody to read: "))?;
+        Ok(why.map(|why| (by, why)))
+    }
+
+    /// A text for the transcript, without control characters, which none takes. None where nothing is typed.
+    fn text(&self, question: &str) -> Result<Option<String>> {
         loop {
-            let question = format!("{by}, why? It stands in the transcript for everybody to read: ");
-            let Some(typed) = self.tty.ask(&question)? else { return Ok(None) };
+            let Some(typed) = self.tty.ask(question)? else { return Ok(None) };
             match typed.len() {
                 0 => return Ok(None),
-                // Without control characters, which no transcript takes.
-                1..=MAX_REASON => return Ok(Some((by, one_line(&typed)))),
+                1..=MAX_REASON => return Ok(Some(one_line(&typed))),
                 _ => self.write(2, "Shorter, please.")?,
             }
         }
+    }
+
+    /// What nobody expected, such as that somebody came in. None where they think better of it.
+    pub(super) fn ask_note(&self) -> Result<Option<Consent>> {
+        let Some(expected) = self.text("what was expected (nothing to go back): ")? else { return Ok(None) };
+        let Some(happened) = self.text("what happened instead: ")? else { return Ok(None) };
+        let decided = self.by_whom_and_why()?;
+        Ok(decided.map(|(by, reason)| Consent::Exception { expected, happened, reason, by }))
     }
 
     fn is_to_end(&self) -> Result<bool> {
