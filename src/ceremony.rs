@@ -38,7 +38,7 @@ mod verify;
 pub mod words;
 
 pub use bundle::Bundle;
-pub use engine::{Ended, Engine, Venue};
+pub use engine::{Ended, Engine, Venue, shared_pin};
 pub use entry::{Decision, Entry, Fact, ModuleFact, ObjectFact, Outcome};
 pub use expect::expected_attributes;
 pub use file_hash::file_hash;

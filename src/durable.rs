@@ -261,7 +261,6 @@ fn cannot_write(path: &Path, error: io::Error) -> Error {
 
 fn output_exists(path: &Path) -> Error {
     Error::new(ErrorKind::OutputExists, format!("'{}' exists already", path.display()))
-        .with_hint("an existing file is replaced only when asked to")
 }
 
 #[cfg(test)]

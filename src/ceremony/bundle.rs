@@ -164,7 +164,12 @@ impl Bundle {
     pub fn write_signature(&self, witness: &Name, signature: &str) -> Result<()> {
         self.make_directory(SIGNATURES)?;
         let path = self.path.join(Self::signature_file(witness));
-        let mut file = AtomicFile::create(&path, Replace::No)?;
+        let mut file = AtomicFile::create(&path, Replace::No).map_err(|error| match error.kind() {
+            ErrorKind::OutputExists => {
+                error.with_hint("this witness has signed already; to sign anew, remove that file")
+            }
+            _ => error,
+        })?;
         file.write_all(signature.as_bytes()).map_err(|error| cannot_write(&path, error))?;
         file.commit()
     }

@@ -13,6 +13,8 @@ mod opening;
 mod pins;
 mod tokens;
 
+pub use pins::shared_pin;
+
 use super::bundle::Bundle;
 use super::entry::{Decision, Fact};
 use super::journal::{Begin, Journal};

@@ -218,7 +218,7 @@ impl Script<'_> {
         }
         for (witness, _) in self.plan.witnesses() {
             let announce = format!("{witness} says that the transcript tells what was done.");
-            let expect = vec!["she signs the bundle afterwards, on a machine of her own".into()];
+            let expect = vec![format!("{witness} signs the bundle afterwards, on a machine that is not this one")];
             self.push(StepKind::SignOff { witness: witness.clone() }, Some(witness), announce, expect);
         }
     }

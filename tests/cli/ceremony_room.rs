@@ -8,6 +8,7 @@ mod screen;
 use keyward::ceremony::{Bundle, Decision, Entry};
 use people::{Asked, OFFICER_PIN, People, SIBLING, TRUSTED, key};
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
 const BUNDLE: &str = "2026-11-payments";
 
@@ -132,9 +133,12 @@ fn a_whole_ceremony_at_a_terminal_is_closed_signed_and_verified() {
         let words: Vec<_> = words.map(str::trim).collect();
         assert!(words.len() == 8 && words.iter().all(|line| last.contains(line)), "{words:?}\n{last}");
     }
+    let twice = people.run(&["sign", BUNDLE, "--key", "wanda.key", "--yes"]);
+    assert!(twice.status == 1 && twice.stderr.contains("to sign anew, remove that file"), "{}", twice.stderr);
     let verified = people.run(&["verify", BUNDLE, "--plan", "plan.toml"]);
     assert_eq!(verified.status, 0, "{}", verified.text());
     assert!(verified.text().ends_with("signed by walter and wanda: ok\n"), "{}", verified.text());
+    a_service_gets_the_pin(&mut people);
     let again = people.start(&["resume", BUNDLE]).end();
     assert!(again.0.code() == Some(2) && again.1.contains("there is nothing to go on with"), "{}", again.1);
     let again = people.start(&["run", "plan.toml"]).end();
@@ -359,4 +363,47 @@ fn without_a_terminal_nothing_begins() {
     assert_eq!(left, ["plan.toml", "softhsm2.conf", "tokens", "walter.key", "wanda.key"]);
     let refused = people.run(&["run", "--dry-run", "--rehearse", "plan.toml"]);
     assert_eq!(refused.status, 2);
+}
+
+/// Custodians open a token for a service. The PIN is in the file alone, which its owner alone may read.
+fn a_service_gets_the_pin(people: &mut People) {
+    let mut screen = people.start(&["pin", BUNDLE, "primary", "--out", "pin"]);
+    let opening = people.asked(&mut screen);
+    assert_eq!(opening.0, Asked::Share("primary".into(), 1), "{}", opening.1);
+    // Nobody has enough shares: nothing is left.
+    screen.line("");
+    let (status, said) = screen.end();
+    assert!(status.code() == Some(2) && said.contains("0 of 2 shares") | said.contains("no share is given"), "{said}");
+    assert!(!people.path("pin").exists());
+
+    let mut screen = people.start(&["pin", BUNDLE, "primary", "--out", "pin"]);
+    for _ in 0..2 {
+        let (asked, _) = people.asked(&mut screen);
+        people.answer(&screen, &asked);
+    }
+    let (status, said) = screen.end();
+    assert_eq!(status.code(), Some(0), "{said}");
+    let pin = fs::read_to_string(people.path("pin")).unwrap();
+    assert_eq!(pin.len(), 24);
+    assert!(!screen.log().contains(&pin));
+    assert_eq!(fs::metadata(people.path("pin")).unwrap().permissions().mode() & 0o777, 0o600);
+    let uri = format!(
+        "pkcs11:token=payments-primary?module-path={}&pin-source=file:{}",
+        crate::bench::module().display(),
+        people.path("pin").display()
+    );
+    // Against the living token, as a service finds it.
+    let verified = people.run(&["verify", BUNDLE, "--token", &uri]);
+    assert_eq!(verified.status, 0, "{}{}", verified.text(), verified.stderr);
+    assert!(
+        verified.text().contains("'payments:1' on primary opened the canary of the ceremony"),
+        "{}",
+        verified.text()
+    );
+
+    let (status, said) = people.start(&["pin", BUNDLE, "primary", "--out", "pin"]).end();
+    assert!(status.code() == Some(1) && said.contains("'pin' exists already"), "{said}");
+    let (status, said) = people.start(&["pin", BUNDLE, "third", "--out", "other"]).end();
+    assert!(status.code() == Some(2) && said.contains("the plan has no token 'third'"), "{said}");
+    assert!(!people.path("other").exists());
 }

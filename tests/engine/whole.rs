@@ -3,7 +3,9 @@
 use crate::plans::{Parts, Planned, name};
 use crate::room::{OFFICER_PIN, Script, USER_PIN};
 use keyward::ErrorKind;
-use keyward::ceremony::{Bundle, Ended, Engine, Venue, script};
+use keyward::ceremony::{Bundle, Ended, Engine, Venue, script, shared_pin};
+use keyward::testkit::SoftToken;
+use keyward::token::{Pin, Token, TokenOptions, TokenUri};
 use std::fs;
 use std::path::Path;
 
@@ -62,6 +64,14 @@ fn keys_on_two_fresh_tokens_with_siblings_and_a_trusted_wrap() {
         let text = String::from_utf8_lossy(&file);
         assert!(secrets.iter().all(|secret| !text.contains(secret)), "{text}");
     }
+    // Any custodians open a token for a service.
+    room.brings = [2, 1];
+    let bundle = Bundle::open(&planned.path()).unwrap();
+    let pin = shared_pin(&bundle, &name("second"), &mut room).unwrap();
+    let uri: TokenUri = format!("pkcs11:token={}", bundle.plan().unwrap().tokens[1].label).parse().unwrap();
+    let uri = uri.or_module_path(Some(SoftToken::module_path()));
+    Token::open_with(&uri, TokenOptions::default().pin(Pin::new(pin.as_str()))).unwrap();
+    assert!(shared_pin(&bundle, &name("third"), &mut room).is_err());
     // It has ended.
     let error = resume(&planned, &mut room).unwrap_err();
     assert_eq!((error.kind(), error.to_string()), (ErrorKind::InvalidArgument, "this ceremony has ended".into()));

@@ -1,6 +1,7 @@
 //! `keyward ceremony`: master keys made in front of witnesses.
 
 mod new;
+mod pin;
 mod plan;
 mod rehearsal;
 mod report;
@@ -46,6 +47,7 @@ pub(crate) enum CeremonyCommand {
     Run(run::Run),
     Resume(resume::Resume),
     Status(status::Status),
+    Pin(pin::MakePin),
     Report(report::Report),
     Sign(sign::Sign),
     Verify(verify::Verify),
@@ -59,6 +61,7 @@ impl CeremonyCommand {
             Self::Run(args) => return args.run(app),
             Self::Resume(args) => return args.run(app),
             Self::Status(args) => args.run()?,
+            Self::Pin(args) => args.run()?,
             Self::Report(args) => args.run()?,
             Self::Sign(args) => return args.run(app),
             Self::Verify(args) => return args.run(app),

@@ -68,7 +68,7 @@ pub(crate) fn message(error: &anyhow::Error) -> String {
 pub(crate) fn hint(error: &anyhow::Error) -> Option<String> {
     let own = error.chain().find_map(as_own)?;
     match own.kind() {
-        ErrorKind::OutputExists => Some("use --force to replace it".into()),
+        ErrorKind::OutputExists => Some(own.hint().unwrap_or("use --force to replace it").into()),
         ErrorKind::ContextMismatch => {
             Some("if that is the file you mean, give its context with --context KEY=VALUE".into())
         }

@@ -22,7 +22,7 @@ impl Engine<'_> {
             Custody::Shared { .. } => {
                 let Recombined { pin, digests, custodians } = self.recombine(name)?;
                 self.record(|journal| journal.unlocked(name, custodians.clone(), digests.clone()))?;
-                pin
+                Pin::new(pin.as_str())
             }
         };
         let uri = self.token(name)?.1;

@@ -95,6 +95,5 @@ fn exists(path: &Path) -> anyhow::Error {
         }
         false => "name another directory with --bundle".to_owned(),
     };
-    // Not `OutputExists`, for which --force is: nothing replaces what is left of a ceremony.
-    Error::new(ErrorKind::Io, message).with_hint(hint).into()
+    Error::new(ErrorKind::OutputExists, message).with_hint(hint).into()
 }
