@@ -11,7 +11,7 @@ pub use claims::{DestroyedClaim, KeyClaim, TokenClaim};
 use super::bundle::Bundle;
 use super::entry::{Decision, Entry};
 use super::name::Name;
-use super::plan::{Finding, Plan};
+use super::plan::{Finding, KeyOrigin, Plan};
 use super::statement::Statement;
 use super::transcript::Transcript;
 use crate::audit::{Hash, Id};
@@ -254,13 +254,24 @@ impl Verification {
                 key.token
             ));
         }
+        for key in &plan.keys {
+            if key.backup.method.exports() {
+                let (label, token) = (key.label(), &key.token);
+                self.seen
+                    .push(format!("'{label}' was exported from {token} once, when it was made: it was extractable"));
+            }
+            if key.provenance == KeyOrigin::ImportedComponents {
+                self.seen
+                    .push(format!("'{}' was put together from components: it was whole outside a token", key.label()));
+            }
+        }
         for gone in &plan.destroy {
             self.seen
                 .push(format!("after '{}' on {} was destroyed, the search for it found nothing", gone.key, gone.token));
         }
         self.claimed.push("serial numbers and firmware versions of tokens".into());
         self.claimed.push(
-            "attributes of keys: that they are sensitive, never were extractable, and were generated on the token"
+            "attributes of keys: which are sensitive, which never were extractable, and which were generated on the token"
                 .into(),
         );
         self.claimed.push(

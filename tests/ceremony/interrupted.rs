@@ -66,6 +66,7 @@ fn a_run_that_is_interrupted_at_every_line_ends_as_one_that_was_not() {
     let mut journal = Journal::resume(&ceremony.bundle(), "test", None).unwrap();
     let head = journal.head();
     assert_ne!(journal.close().unwrap(), head);
+    drop(journal);
     let bundle = ceremony.bundle();
     bundle.write_report().unwrap();
     let found = Verify::new(&bundle).before_signing().run().unwrap();

@@ -64,7 +64,9 @@ fn components_make_the_same_key_on_both_tokens() {
     assert_closed(run(&planned, &mut room));
     assert_eq!(room.troubles, ["the component's check value is not the one that goes with it"]);
     assert!(room.said.contains(&"refused: a component is 64 hexadecimal digits".to_owned()));
-    planned.assert_verifies();
+    let seen = planned.assert_verifies().seen;
+    let told = "'legacy:1' was put together from components: it was whole outside a token".to_owned();
+    assert!(seen.contains(&told), "{seen:?}");
     let value = check_value(&[3; 32]).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     for step in ["key/legacy/attributes", "key/legacy/backup"] {
         let told = facts(&planned, step);

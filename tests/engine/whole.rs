@@ -47,6 +47,9 @@ fn keys_on_two_fresh_tokens_with_siblings_and_a_trusted_wrap() {
     assert_eq!(found.keys.len(), 6);
     assert!(found.keys.iter().all(|key| key.serial.is_some() && key.canary.is_some() || key.label == "archive:1"));
     assert_eq!(found.deviations, [""; 0]);
+    // That a key was outside is not left unsaid.
+    let exported = "'archive:1' was exported from primary once, when it was made: it was extractable".to_owned();
+    assert!(found.seen.contains(&exported), "{:?}", found.seen);
     // Each step was read aloud to whoever confirms it, and told when it was done.
     for step in script(&Bundle::open(&planned.path()).unwrap().plan().unwrap()) {
         assert!(room.said.contains(&format!("{}: {}", step.confirmed_by, step.announce)), "{}", step.id);
