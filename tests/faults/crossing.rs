@@ -26,6 +26,7 @@ enum Work {
 }
 
 impl Work {
+    /// The last is interrupted where `KEYWARD_EVERY_CALL` is set; otherwise it is in ceremonies alone (`tests/engine`).
     const ALL: [Self; 6] = [
         Self::Generate(WrappingAlgorithm::AesGcm),
         Self::Generate(WrappingAlgorithm::RsaOaepSha1),
@@ -34,6 +35,13 @@ impl Work {
         Self::Wrap(WrappingAlgorithm::AesGcm),
         Self::Wrap(WrappingAlgorithm::AesKw),
     ];
+
+    fn interrupted() -> &'static [Self] {
+        match std::env::var_os("KEYWARD_EVERY_CALL") {
+            Some(_) => &Self::ALL,
+            None => &Self::ALL[..Self::ALL.len() - 1],
+        }
+    }
 
     fn plan(self, run: u16) -> PlannedKey {
         let mut id = [0xcc; 16];
@@ -191,7 +199,7 @@ const WRITING: [&str; 7] = [
 fn any_call_may_fail() {
     let began = Instant::now();
     let mut failed = 0;
-    for work in Work::ALL {
+    for work in Work::interrupted().iter().copied() {
         let pair = Pair::new();
         // Open all the time: SoftHSM takes its time for a login.
         let well = pair.providers();
@@ -221,14 +229,14 @@ fn any_call_may_fail() {
         println!("{work:?}: {calls:?} calls on source and backup, {run} runs ({:?})", began.elapsed());
     }
     println!("{failed} of these failed and were asked for again");
-    assert!(failed > 100, "{failed}");
+    assert!(failed > 80, "{failed}");
 }
 
 #[test]
 fn any_call_may_be_the_last() {
     let began = Instant::now();
     let mut killed = 0;
-    for (number, work) in Work::ALL.into_iter().enumerate() {
+    for (number, work) in Work::interrupted().iter().copied().enumerate() {
         let pair = Pair::new();
         let well = pair.providers();
         let before = inventories(&well);
@@ -258,7 +266,7 @@ fn any_call_may_be_the_last() {
         println!("{work:?}: {calls:?} calls on source and backup, {run} runs ({:?})", began.elapsed());
     }
     println!("{killed} processes were killed");
-    assert!(killed > 100, "{killed}");
+    assert!(killed > 60, "{killed}");
 }
 
 /// Does it in a process of its own.

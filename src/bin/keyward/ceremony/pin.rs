@@ -36,17 +36,15 @@ impl MakePin {
         let bundle = self.bundle.open()?;
         let token: Name = self.token.parse()?;
         // Before anybody types anything.
+        if self.out.symlink_metadata().is_ok() {
+            return Err(exists(&self.out).into());
+        }
+        let pin = shared_pin(&bundle, &token, &mut Terminal::open(&bundle.plan()?, bundle.path(), false)?)?;
         let mut file = create(&self.out)?;
-        let mut make = || -> keyward::Result<()> {
-            let mut room = Terminal::open(&bundle.plan()?, bundle.path(), false)?;
-            let pin = shared_pin(&bundle, &token, &mut room)?;
-            let written = file.write_all(pin.as_str().as_bytes()).and_then(|()| file.sync_all());
-            written.map_err(|error| cannot_write(&self.out, error))
-        };
-        if let Err(error) = make() {
-            // Nothing of a PIN stays, nor an empty file in its place.
+        if let Err(error) = file.write_all(pin.as_str().as_bytes()).and_then(|()| file.sync_all()) {
+            // Nothing of a PIN stays.
             let _ = fs::remove_file(&self.out);
-            return Err(error.into());
+            return Err(cannot_write(&self.out, error).into());
         }
         Ok(print_line(&format!("wrote '{}'", self.out.display()))?)
     }
@@ -55,12 +53,14 @@ impl MakePin {
 /// Directly and not by way of a temporary file: where that were left behind nobody would look for a PIN.
 fn create(path: &Path) -> keyward::Result<File> {
     File::options().write(true).create_new(true).mode(0o600).open(path).map_err(|error| match error.kind() {
-        std::io::ErrorKind::AlreadyExists => {
-            Error::new(ErrorKind::OutputExists, format!("'{}' exists already", path.display()))
-                .with_hint("a service may be using it; remove it, or name another file")
-        }
+        std::io::ErrorKind::AlreadyExists => exists(path),
         _ => cannot_write(path, error),
     })
+}
+
+fn exists(path: &Path) -> Error {
+    Error::new(ErrorKind::OutputExists, format!("'{}' exists already", path.display()))
+        .with_hint("a service may be using it; remove it, or name another file")
 }
 
 fn cannot_write(path: &Path, error: std::io::Error) -> Error {
