@@ -38,7 +38,7 @@ const STOPPED: u8 = 1;
   keyward ceremony run --dry-run payments.toml > script.md
   keyward ceremony run --rehearse payments.toml
   keyward ceremony run payments.toml                                # makes ./2026-11-payments
-  keyward ceremony sign 2026-11-payments --key ~/.minisign/minisign.key       # on the witness's own machine
+  keyward ceremony sign 2026-11-payments --key minisign.key          # on the witness's own machine
   keyward ceremony verify 2026-11-payments --plan payments.toml")]
 pub(crate) enum CeremonyCommand {
     /// Write, check and read aloud the plan of a ceremony; needs no token

@@ -11,7 +11,7 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-/// Put the PIN of a token together from its custodians' shares, for a service that is to log in
+/// Put a token's PIN together from its shares, for a service
 ///
 /// The custodians type their shares at this terminal, as in a ceremony, and the PIN goes into a new file that its owner
 /// alone may read: what a token URI names as pin-source. Let it lie where it is gone when the machine is switched off, such
