@@ -157,8 +157,13 @@ impl Module {
 
     /// The tokens that describe themselves, and how many are there and fail to.
     fn look_into_slots(&self) -> Result<(Vec<TokenInfo>, usize)> {
+        let slots = {
+            // SoftHSM adds a slot with a blank token while it lists, without a lock of its own: two threads that list at
+            // once add the same one, and it aborts the process.
+            let _alone = self.neighbours.nobody();
+            self.context().get_slots_with_token().map_err(|cause| fault("list the slots", cause))?
+        };
         let _quiet = self.neighbours.no_writer();
-        let slots = self.context().get_slots_with_token().map_err(|cause| fault("list the slots", cause))?;
         let (mut tokens, mut failing) = (Vec::with_capacity(slots.len()), 0);
         for slot in slots {
             match self.context().get_token_info(slot) {

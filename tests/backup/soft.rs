@@ -155,3 +155,22 @@ fn a_record_that_says_generated_does_not_make_up_for_what_the_token_says() {
         assert!(error.to_string().contains("CKA_NEVER_EXTRACTABLE"), "{error}");
     }
 }
+
+/// SoftHSM adds a blank token while it lists, where the last one was initialized.
+#[test]
+fn threads_that_list_tokens_at_once_leave_the_process_alive() {
+    let module = crate::tokens::module();
+    for _ in 0..100 {
+        let token = crate::tokens::new_token();
+        let barrier = std::sync::Barrier::new(8);
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    barrier.wait();
+                    let tokens = module.tokens().unwrap();
+                    assert_eq!(tokens.iter().filter(|other| other.serial == token.serial).count(), 1);
+                });
+            }
+        });
+    }
+}
