@@ -42,6 +42,8 @@ use object::MasterKey;
 pub use objects::TokenObject;
 pub use planned::PlannedKey;
 pub use readback::{AttributeClaim, CheckValue, Claim, KeyReport};
+#[cfg(feature = "ceremony")]
+pub(crate) use record::from_hex;
 pub use restore::Canary;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};

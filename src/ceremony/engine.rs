@@ -49,6 +49,12 @@ pub enum Venue {
     },
 }
 
+impl Venue {
+    fn is_rehearsal(&self) -> bool {
+        matches!(self, Self::Rehearsal { .. })
+    }
+}
+
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
@@ -112,8 +118,7 @@ impl<'a> Engine<'a> {
             return Err(Error::new(ErrorKind::InvalidArgument, format!("the plan contradicts itself: {finding}"))
                 .with_hint("`keyward ceremony plan lint` says all that does"));
         }
-        let rehearsal = matches!(venue, Venue::Rehearsal { .. });
-        let journal = Journal::begin(bundle, Begin { rehearsal, tool: tool.to_owned() })?;
+        let journal = Journal::begin(bundle, Begin { rehearsal: venue.is_rehearsal(), tool: tool.to_owned() })?;
         Ok(Self::new(bundle, plan, journal, venue, room))
     }
 
@@ -129,9 +134,8 @@ impl<'a> Engine<'a> {
         although: Option<(&str, &Name)>,
         room: &'a mut dyn Room,
     ) -> Result<Self> {
-        let is_rehearsal = matches!(venue, Venue::Rehearsal { .. });
-        if bundle.transcript()?.is_rehearsal() != is_rehearsal {
-            let message = if is_rehearsal { "this is no rehearsal" } else { "this is a rehearsal" };
+        if bundle.transcript()?.is_rehearsal() != venue.is_rehearsal() {
+            let message = if venue.is_rehearsal() { "this is no rehearsal" } else { "this is a rehearsal" };
             return Err(Error::new(ErrorKind::InvalidArgument, message));
         }
         let journal = Journal::resume(bundle, tool, although)?;

@@ -39,6 +39,14 @@ fn typed(label: &str, after: u32) -> String {
     free(label, after).replace(crate::plans::SHARED, TYPED)
 }
 
+/// A key that the vendor's tool is to copy, and the labels of the two tokens.
+fn cloned() -> (Planned, [String; 2]) {
+    let mut parts = Parts::of(vec![imported("legacy", "hsm-clone")]);
+    let labels = [new_label(), new_label()];
+    parts.tokens = [typed(&labels[0], 2), typed(&labels[1], 2)];
+    (Planned::new(&parts), labels)
+}
+
 fn facts(planned: &Planned, step: &str) -> Vec<Fact> {
     let transcript = Bundle::open(&planned.path()).unwrap().transcript().unwrap();
     transcript.progress().done(&StepId::from(step)).unwrap().facts.clone()
@@ -94,12 +102,8 @@ fn components_are_typed_anew_where_a_run_was_left_between_the_two_tokens() {
 
 #[test]
 fn a_copy_that_the_vendors_tool_made_is_tested() {
-    let mut parts = Parts::of(vec![imported("legacy", "hsm-clone")]);
-    let labels = [new_label(), new_label()];
-    parts.tokens = [typed(&labels[0], 2), typed(&labels[1], 2)];
-    let planned = Planned::new(&parts);
+    let (planned, [first, second]) = cloned();
     let mut room = Script::new(&planned.directory.path().join("paper"));
-    let [first, second] = labels;
     // The tool: it brings the same value to the second token, with the label and id of the first.
     room.at = Box::new(move |what| {
         if !what.starts_with("trouble") {
@@ -120,12 +124,8 @@ fn a_copy_that_the_vendors_tool_made_is_tested() {
 
 #[test]
 fn a_copy_that_is_another_key_fails_its_restore_test() {
-    let mut parts = Parts::of(vec![imported("legacy", "hsm-clone")]);
-    let labels = [new_label(), new_label()];
-    parts.tokens = [typed(&labels[0], 2), typed(&labels[1], 2)];
-    let planned = Planned::new(&parts);
+    let (planned, [first, second]) = cloned();
     let mut room = Script::new(&planned.directory.path().join("paper"));
-    let [first, second] = labels;
     room.at = Box::new(move |what| {
         if what != "before key/legacy/backup" {
             return;

@@ -7,6 +7,7 @@ use crate::ceremony::entry::{Fact, ObjectFact};
 use crate::ceremony::name::Name;
 use crate::ceremony::step::StepKind;
 use crate::error::{ErrorKind, Result};
+use crate::hsm::from_hex;
 use crate::key::{KekId, KeyName, KeyVersion, Operation};
 
 impl Engine<'_> {
@@ -51,13 +52,8 @@ impl Engine<'_> {
         let is_key = |object: &&ObjectFact| object.label == label && object.class.ends_with("-key");
         let facts = &self.journal.progress().done(&identify)?.facts;
         facts.iter().find_map(|fact| match fact {
-            Fact::Inventory { objects, .. } => KekId::from_cka_id(&bytes(&objects.iter().find(is_key)?.id)?),
+            Fact::Inventory { objects, .. } => KekId::from_cka_id(&from_hex(&objects.iter().find(is_key)?.id)?),
             _ => None,
         })
     }
-}
-
-fn bytes(hex: &str) -> Option<Vec<u8>> {
-    let pair = |at: usize| u8::from_str_radix(hex.get(at..at + 2)?, 16).ok();
-    (0..hex.len()).step_by(2).map(pair).collect()
 }

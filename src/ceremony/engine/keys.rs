@@ -99,14 +99,9 @@ impl Engine<'_> {
             }
             _ => error,
         })?;
-        let is_last = key.backup.method != BackupMethod::ImportedComponents
-            || key
-                .backup
-                .token
-                .as_ref()
-                .and_then(|second| self.open.get(second))
-                .is_some_and(|second| std::ptr::eq(std::sync::Arc::as_ptr(second), hsm));
-        if is_last {
+        // The second token comes after the one that the key is made on.
+        let made = StepKind::MakeKey { key: key.name.clone(), token: key.token.clone() };
+        if key.backup.method != BackupMethod::ImportedComponents || self.is_done(&made) {
             self.components.remove(&key.name);
         }
         Ok(())
@@ -141,7 +136,7 @@ impl Engine<'_> {
             id: Id::from_bytes(*id.as_bytes()),
             algorithm: report.key.algorithm.name().to_owned(),
             attributes: flags.collect(),
-            check_value: report.check_value.map(|value| hex(&value.bytes())),
+            check_value: report.check_value.map(|value| value.to_string()),
             public_key: public.transpose()?,
         })
     }

@@ -42,7 +42,7 @@ impl Engine<'_> {
         }
         let share = usize::from(index).checked_sub(1).and_then(|at| self.handouts.get(token)?.get(at));
         let share = share.ok_or_else(|| Error::new(ErrorKind::Internal, "there is no such share"))?;
-        let rehearsal = matches!(self.venue, super::Venue::Rehearsal { .. });
+        let rehearsal = self.venue.is_rehearsal();
         'shown: loop {
             self.room.hand_out(&Handout { custodian, token, share, shares, rehearsal })?;
             while let Some(typed) = self.room.secret(&Wanted::ShareBack { token, by: custodian })? {

@@ -106,7 +106,7 @@ impl Engine<'_> {
         let officer = planned.officer.as_ref().unwrap_or(&step.confirmed_by);
         let module = self.module(&planned)?;
         let tried_before = self.journal.progress().attempts(&step.id).len() > 1;
-        let info = match self.serial_of(&planned) {
+        let there = match self.serial_of(&planned) {
             Serial::Free => {
                 // That nobody else has a token of this label was seen before the first attempt.
                 let ours =
@@ -116,28 +116,23 @@ impl Engine<'_> {
                     return Ok(vec![fact(name, ours)]);
                 }
                 refuse_label(&module, &planned)?;
-                let pin = self.pin(&Wanted::NewOfficerPin { token: name, by: officer })?;
-                let info = module.initialize(&TokenInit::new(&planned.label, pin.clone()))?;
-                self.officer_pins.insert(name.clone(), pin);
-                info
+                None
             }
-            Serial::Is(serial) => {
-                let there = of_serial(&module.tokens()?, name, &serial, |_| true)?;
-                let wanted = match there.initialized {
-                    true => Wanted::OfficerPin { token: name, by: officer },
-                    false => Wanted::NewOfficerPin { token: name, by: officer },
-                };
-                let pin = self.pin(&wanted)?;
-                let init = TokenInit::new(&planned.label, pin.clone());
-                let init = match there.initialized {
-                    true => init.danger_erase(&*serial),
-                    false => init.uri(TokenUri::of(&there, module.path())),
-                };
-                let info = module.initialize(&init)?;
-                self.officer_pins.insert(name.clone(), pin);
-                info
-            }
+            Serial::Is(serial) => Some(of_serial(&module.tokens()?, name, &serial, |_| true)?),
         };
+        let is_erased = there.as_ref().is_some_and(|there| there.initialized);
+        let pin = self.pin(&match is_erased {
+            true => Wanted::OfficerPin { token: name, by: officer },
+            false => Wanted::NewOfficerPin { token: name, by: officer },
+        })?;
+        let init = TokenInit::new(&planned.label, pin.clone());
+        let init = match there {
+            None => init,
+            Some(there) if is_erased => init.danger_erase(there.serial),
+            Some(there) => init.uri(TokenUri::of(&there, module.path())),
+        };
+        let info = module.initialize(&init)?;
+        self.officer_pins.insert(name.clone(), pin);
         Ok(vec![fact(name, &info)])
     }
 
