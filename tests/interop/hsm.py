@@ -1,5 +1,6 @@
 """Wrapping and unwrapping data keys on a PKCS#11 token."""
 
+import hmac
 import os
 import re
 from contextlib import contextmanager
@@ -7,7 +8,7 @@ from hashlib import sha256
 from urllib.parse import unquote
 
 import pkcs11
-from cryptography.hazmat.primitives import constant_time, hashes
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from layout import AES_GCM, AES_KW, RSA_OAEP, RSA_OAEP_SHA1, Refused, Wrapped, bind, kek_id_of
 from pkcs11 import MGF, Attribute, KeyType, Mechanism, ObjectClass
@@ -81,9 +82,9 @@ SESSION_OBJECT = {
 }
 
 
-def wrap(session, kek, algorithm, context, dek):
+def wrap(session, kek, algorithm, context, dek, occasion):
     kek_id = kek_id_of(kek.id)
-    bound = bind(algorithm, kek_id, context)
+    bound = bind(occasion, algorithm, kek_id, context)
     plaintext = dek + sha256(bound).digest()
     parameters = b""
     if algorithm == AES_GCM:
@@ -107,12 +108,12 @@ def wrap(session, kek, algorithm, context, dek):
         public = rsa.RSAPublicNumbers(*(int.from_bytes(number, "big") for number in numbers)).public_key()
         digest = OAEP[algorithm][0]
         ciphertext = public.encrypt(plaintext, padding.OAEP(padding.MGF1(digest()), digest(), None))
-    return Wrapped(algorithm, kek_id, parameters, ciphertext)
+    return Wrapped(occasion, algorithm, kek_id, parameters, ciphertext)
 
 
 def unwrap(session, kek, wrapped, context):
     """The DEK, or None: every failure is one and the same."""
-    bound = bind(wrapped.algorithm, wrapped.kek_id, context)
+    bound = bind(wrapped.occasion, wrapped.algorithm, wrapped.kek_id, context)
     try:
         if wrapped.algorithm == AES_GCM:
             return kek.decrypt(
@@ -142,4 +143,4 @@ def unwrap(session, kek, wrapped, context):
     except pkcs11.PKCS11Error:
         return None
     dek, digest = plaintext[:-32], plaintext[-32:]
-    return dek if constant_time.bytes_eq(digest, sha256(bound).digest()) else None
+    return dek if hmac.compare_digest(digest, sha256(bound).digest()) else None

@@ -1,5 +1,6 @@
 """The bytes of an envelope: parsing, writing, and the body. Knows no token."""
 
+import hmac
 from collections import namedtuple
 from hashlib import sha256
 
@@ -10,6 +11,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
 MAGIC = bytes.fromhex("894B57450D0A1A0A")
 AES_GCM, AES_KW, RSA_OAEP, RSA_OAEP_SHA1, CUSTOMER_KEY = 1, 2, 3, 4, 16
+RSA = (RSA_OAEP, RSA_OAEP_SHA1)
 
 
 class Refused(Exception):
@@ -84,11 +86,13 @@ def check_context(data):
 
 # CORE
 
-Core = namedtuple("Core", "raw slots_len context")
+DETACHED, COMPACT = 1, 2
+
+Core = namedtuple("Core", "raw compact slots_len context")
 
 
-def write_core(message_id, slots_len, context):
-    return MAGIC + u16(1) + u16(0) + message_id + u32(slots_len) + u16(len(context)) + context
+def write_core(message_id, slots_len, context, flags=0):
+    return MAGIC + u16(1) + u16(flags) + message_id + u32(slots_len) + u16(len(context)) + context
 
 
 def parse_core(data):
@@ -96,71 +100,126 @@ def parse_core(data):
     if cursor.take(8) != MAGIC:
         raise Refused("magic")
     if cursor.number(2) != 1:
-        raise Refused("suite")
-    if cursor.number(2) != 0:
-        raise Refused("flags: unknown, or detached slots, which this reader does not have")
+        raise Refused("unknown suite: a newer version wrote this")
+    flags = cursor.number(2)
+    if flags & ~(DETACHED | COMPACT):
+        raise Refused("unknown flags: a newer version wrote this")
+    if flags & DETACHED:
+        raise Refused("flags: both forms at once, or detached slots, which this reader does not have")
     cursor.take(16)  # message id
     slots_len = cursor.number(4)
-    if not 256 <= slots_len <= 65536:
+    if not (slots_len == 0 if flags == COMPACT else 320 <= slots_len <= 65536):
         raise Refused("slots length")
     context_len = cursor.number(2)
     if context_len > 8192:
         raise Refused("context length")
     context = cursor.take(context_len)
     check_context(context)
-    return Core(data[: cursor.at], slots_len, context)
+    return Core(data[: cursor.at], flags == COMPACT, slots_len, context)
 
 
 # SLOTS
 
+SlotCopy = namedtuple("SlotCopy", "generation entries tag")
 
-def write_slots(entries):
-    """Both halves of a new file: the entries in A with generation 1, B empty."""
+
+def tagged(generation, entries):
+    """The bytes of a slot copy that its tag covers."""
     used = b"".join(u16(len(entry)) + entry for entry in entries)
-    half = u32(1) + u16(len(entries)) + u16(len(used)) + used
-    half += sha256(half).digest()[:16]
-    slots_len = max(2048, 2 * 2 * len(half))
-    return half.ljust(slots_len // 2, b"\0").ljust(slots_len, b"\0")
+    return u32(generation) + u16(len(entries)) + u16(len(used)) + used
 
 
-def parse_half(half):
-    """(generation, entries), or None where the half is empty or torn."""
-    cursor = Cursor(half)
+def slots_tag(input_key, core, generation, entries):
+    tag_key = HKDFExpand(hashes.SHA512(), 32, b"keyward.slots.v1\0" + sha256(core).digest()).derive(input_key)
+    return hmac.digest(tag_key, tagged(generation, entries), "sha256")
+
+
+def check_tag(copy, input_key, core):
+    if not hmac.compare_digest(copy.tag, slots_tag(input_key, core, copy.generation, copy.entries)):
+        raise Refused("the tag of the slot copy")
+
+
+def write_copy(copy):
+    """A slot copy as the compact form has it."""
+    return tagged(copy.generation, copy.entries) + copy.tag
+
+
+def write_copy_with_digest(copy):
+    """A slot copy as the plain form has it, without padding."""
+    data = write_copy(copy)
+    return data + sha256(data).digest()[:16]
+
+
+def slots_len_for(entries):
+    used = sum(2 + len(entry) for entry in entries)
+    return min(max(2048, 4 * (56 + used)), 65536)
+
+
+def write_slots(copy, slots_len):
+    """SLOTS of a new file in the plain form: the slot copy in A, nothing in B."""
+    data = write_copy_with_digest(copy)
+    if len(data) > slots_len // 2:
+        raise Refused("the entries do not fit")
+    return data.ljust(slots_len, b"\0")
+
+
+def take_copy(cursor):
+    """The slot copy at the cursor, as the compact form has it."""
     generation, count, used = cursor.number(4), cursor.number(2), cursor.number(2)
-    if generation == 0 or not 1 <= count <= 16 or used > len(half) - 24:
-        return None
-    body = Cursor(cursor.take(used))
-    digest = cursor.take(16)
-    if digest != sha256(half[: 8 + used]).digest()[:16] or any(half[cursor.at :]):
-        return None
+    if generation == 0 or not 1 <= count <= 16:
+        raise Refused("slots: generation or count")
+    listed = Cursor(cursor.take(used))
+    entries = [listed.take(listed.number(2)) for _ in range(count)]
+    listed.end()
+    return SlotCopy(generation, entries, cursor.take(32))
+
+
+def parse_area(area):
+    """The valid slot copy in an area, or None."""
+    cursor = Cursor(area)
     try:
-        entries = [body.take(body.number(2)) for _ in range(count)]
-        body.end()
+        copy = take_copy(cursor)
+        digest = sha256(area[: cursor.at]).digest()[:16]
+        return copy if cursor.take(16) == digest and not any(area[cursor.at :]) else None
     except Refused:
         return None
-    return generation, entries
 
 
 def parse_slots(slots):
+    """The active slot copy."""
     size = len(slots) // 2
     if any(slots[2 * size :]):
         raise Refused("slots: last byte")
-    halves = [parsed for half in (slots[:size], slots[size : 2 * size]) if (parsed := parse_half(half))]
-    if not halves:
-        raise Refused("slots: no valid half")
-    if len(halves) == 2 and halves[0][0] == halves[1][0] and halves[0] != halves[1]:
-        raise Refused("slots: two different halves of one generation")
-    return max(halves, key=lambda half: half[0])[1]
+    copies = [copy for area in (slots[:size], slots[size : 2 * size]) if (copy := parse_area(area))]
+    if not copies:
+        raise Refused("slots: no valid slot copy")
+    if len(copies) == 2 and copies[0].generation == copies[1].generation and copies[0] != copies[1]:
+        raise Refused("slots: two different slot copies of one generation")
+    return max(copies, key=lambda copy: copy.generation)
+
+
+# The parts of a file
+
+Envelope = namedtuple("Envelope", "core copy body")
+
+
+def parse_envelope(data):
+    core = parse_core(data)
+    cursor = Cursor(data[len(core.raw) :])
+    copy = take_copy(cursor) if core.compact else parse_slots(cursor.take(core.slots_len))
+    return Envelope(core, copy, cursor.data[cursor.at :])
 
 
 # Wrapped keys
 
-Wrapped = namedtuple("Wrapped", "algorithm kek_id parameters ciphertext")
+GENERATED, LATER = 1, 2
+
+Wrapped = namedtuple("Wrapped", "occasion algorithm kek_id parameters ciphertext")
 
 
 def write_wrapped(wrapped):
     return (
-        bytes([1, wrapped.algorithm])
+        bytes([wrapped.occasion, wrapped.algorithm])
         + wrapped.kek_id
         + bytes([len(wrapped.parameters)])
         + wrapped.parameters
@@ -170,10 +229,10 @@ def write_wrapped(wrapped):
 
 
 def parse_wrapped(entry):
-    """The wrapped key, or None where it is of an unknown or malformed kind and to be skipped."""
+    """The wrapped key, or None if it is of an unknown or malformed kind and to be skipped."""
     cursor = Cursor(entry)
     try:
-        version, algorithm = cursor.take(2)
+        occasion, algorithm = cursor.take(2)
         kek_id = cursor.take(16)
         parameters = cursor.take(cursor.number(1))
         ciphertext = cursor.take(cursor.number(2))
@@ -187,14 +246,14 @@ def parse_wrapped(entry):
         RSA_OAEP_SHA1: not parameters,
         CUSTOMER_KEY: len(parameters) == 32 and len(ciphertext) == 32,
     }
-    if version != 1 or not lengths_fit.get(algorithm, False):
+    if occasion not in (GENERATED, LATER) or not lengths_fit.get(algorithm, False):
         return None
-    return Wrapped(algorithm, kek_id, parameters, ciphertext)
+    return Wrapped(occasion, algorithm, kek_id, parameters, ciphertext)
 
 
-def bind(algorithm, kek_id, context):
+def bind(occasion, algorithm, kek_id, context):
     bound = sha256(context_for_wrapping(context)).digest()
-    return b"keyward.wrap.v1\0" + bytes([1, algorithm]) + kek_id + bound
+    return b"keyward.wrap.v1\0" + bytes([occasion, algorithm]) + kek_id + bound
 
 
 def kek_id_of(cka_id):
