@@ -19,6 +19,10 @@ outsider() {
     "$python" "$here/envelope.py" "$@"
 }
 
+attacker() { # EDIT INPUT OUTPUT
+    "$python" "$here/attacker.py" "$@"
+}
+
 same() {
     cmp plain "$1" || die "$1 differs from the plaintext"
 }
@@ -33,14 +37,31 @@ refuses() { # STATUS ARGUMENT…
     [ ! -e refused ] || die "keyward decrypt left an output behind"
 }
 
-# Both ways, with the arguments in $context and these for the key.
+# Both readers must refuse.
+both_refuse() { # KEY ARGUMENT…, where KEY is words
+    key=$1
+    shift
+    refuses 4 $key "$@"
+    if outsider read $key "$@" refused 2>refused.err; then
+        die "the outsider reads what it has to refuse"
+    fi
+    grep -q '^envelope.py: refused: ' refused.err || die "the outsider fails: $(cat refused.err)"
+}
+
+# What the slots of $1 say of themselves.
+shows() { # FILE EXPECTED
+    shown=$(outsider show "$1")
+    [ "$shown" = "$2" ] || die "$1 shows '$shown', not '$2'"
+}
+
+# Both ways, with the arguments in $context and $form and these for the key.
 both_ways() { # WRITE-KEYWARD WRITE-OUTSIDER READ, each words
     rm -f sealed-by-keyward sealed-by-outsider opened-by-keyward opened-by-outsider
-    "$keyward" encrypt $1 $context plain -o sealed-by-keyward
+    "$keyward" encrypt $1 $context $form plain -o sealed-by-keyward
     outsider read $3 $context sealed-by-keyward opened-by-outsider
     same opened-by-outsider
 
-    outsider write $2 $context plain sealed-by-outsider
+    outsider write $2 $context $form plain sealed-by-outsider
     "$keyward" decrypt $3 $context sealed-by-outsider -o opened-by-keyward
     same opened-by-keyward
     "$keyward" inspect sealed-by-outsider >/dev/null
@@ -67,22 +88,76 @@ done
 head -c 32 /dev/urandom >customer.key
 chmod 600 customer.key
 
-for size in 0 1 16384 100000; do
-    head -c "$size" /dev/urandom >plain
+# Every kind of key, with and without a context, in the form $form.
+every_key() {
     for context in '' '--context tenant=acme --context Zürich=ja'; do
         for algorithm in aes-gcm aes-kw rsa-oaep-sha1; do
-            what="$algorithm, $size bytes, context '$context'"
+            what="$algorithm $form, $size bytes, context '$context'"
             both_ways "--key $algorithm" "--key $algorithm:1 --algorithm $algorithm" "--key $algorithm"
             refuses 4 --key "$algorithm" --context tenant=other sealed-by-outsider
             flip_last_byte sealed-by-outsider altered
             refuses 4 --key "$algorithm" $context altered
         done
-        what="customer key, $size bytes, context '$context'"
+        what="customer key $form, $size bytes, context '$context'"
         both_ways '--customer-key customer.key' '--customer-key customer.key' '--customer-key customer.key'
         # Not a matter of keys: the caller chooses the mode, and chose the other one.
         refuses 2 $context sealed-by-outsider
     done
+}
+
+for size in 0 1 16384 100000; do
+    head -c "$size" /dev/urandom >plain
+    form=''
+    every_key
 done
+# The body is the same in both forms.
+size=1
+head -c "$size" /dev/urandom >plain
+form=--compact
+every_key
+
+what='the length of a compact file'
+rm -f compact
+"$keyward" encrypt --key aes-gcm --compact plain -o compact
+[ "$(wc -c <compact)" -eq 230 ] || die "$(wc -c <compact) bytes for a plaintext of one"
+
+what='occasions'
+context='--context tenant=acme'
+for form in '' --compact; do
+    rm -f sealed
+    "$keyward" encrypt --key rsa-oaep-sha1 --key aes-gcm --key aes-kw $context $form plain -o sealed
+    shows sealed 'generation 1, entries 1:4 2:1 2:2'
+    for algorithm in rsa-oaep-sha1 aes-gcm aes-kw; do
+        outsider read --key "$algorithm" $context sealed opened
+        same opened
+        rm -f opened
+    done
+done
+
+for form in '' --compact; do
+    outsider write --key aes-gcm:1 --key aes-gcm:1 $context $form plain sealed
+    for edit in tag generation occasion entry order drop both-forms unknown-flag; do
+        what="edit '$edit' of an attacker without a key, form '$form'"
+        attacker "$edit" sealed altered
+        both_refuse '--key aes-gcm' $context altered
+        cp altered rewrapped
+        if "$keyward" rewrap --key aes-kw $context rewrapped >/dev/null 2>&1; then
+            die 'keyward rewraps it'
+        fi
+        cmp altered rewrapped || die 'keyward changes what it refuses to rewrap'
+    done
+    outsider write --customer-key customer.key $context $form plain sealed
+    for edit in tag generation; do
+        what="edit '$edit' under a customer key, form '$form'"
+        attacker "$edit" sealed altered
+        both_refuse '--customer-key customer.key' $context altered
+    done
+done
+
+what='a later slot copy with a wrong tag beside a right one'
+outsider write --key aes-gcm:1 $context plain sealed
+attacker newer sealed altered
+both_refuse '--key aes-gcm' $context altered
 
 what='two keys in one file'
 context='--context tenant=acme'
@@ -98,7 +173,7 @@ outsider write --key aes-gcm:1 $context plain sealed-by-outsider
 "$keyward" decrypt --any-context sealed-by-outsider -o opened
 same opened
 rm -f opened
-# What Keyward wraps anew, the outsider unwraps.
+# The outsider unwraps what Keyward rewraps.
 "$keyward" key create other --algorithm aes-kw >/dev/null
 "$keyward" rewrap --key other --any-context sealed-by-outsider >/dev/null
 outsider read --key other $context sealed-by-outsider opened
@@ -106,12 +181,21 @@ same opened
 rm -f opened
 context='--context tenant=acme'
 
-what='rotation and rewrapping of an outsider'\''s file'
+what='rotation and rewrapping of an outsider'\''s files'
 outsider write --key aes-gcm:1 $context plain sealed-by-outsider
+outsider write --key aes-gcm:1 $context --compact plain compact-by-outsider
+# Salt, commitment, one byte, tag.
+body=$(tail -c 73 compact-by-outsider | od -An -v -tx1)
 "$keyward" key rotate aes-gcm >/dev/null
-"$keyward" rewrap --key aes-gcm $context sealed-by-outsider >/dev/null
-outsider read --key aes-gcm $context sealed-by-outsider opened
-same opened
+for file in sealed-by-outsider compact-by-outsider; do
+    "$keyward" rewrap --key aes-gcm $context "$file" >/dev/null
+    shows "$file" 'generation 2, entries 2:1'
+    outsider read --key aes-gcm $context "$file" opened
+    same opened
+done
+[ "$(tail -c 73 compact-by-outsider | od -An -v -tx1)" = "$body" ] || die 'the body of the compact file changed'
 "$keyward" key disable aes-gcm:1 >/dev/null
-outsider read --key aes-gcm $context sealed-by-outsider opened
-same opened
+for file in sealed-by-outsider compact-by-outsider; do
+    outsider read --key aes-gcm $context "$file" opened
+    same opened
+done
