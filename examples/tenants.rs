@@ -56,12 +56,18 @@ impl<P: KeyProvider> KeyProvider for ForTenant<P> {
         self.inner.wrap_data_key(key, &self.bind(context)?, data_key)
     }
 
-    fn unwrap_data_key(&self, wrapped: &WrappedKeys, context: &EncryptionContext) -> Result<DataKey> {
+    fn unwrap_data_key(&self, wrapped: &WrappedKeys, context: &EncryptionContext) -> Result<keyward::UnwrappedKey> {
         self.inner.unwrap_data_key(wrapped, &self.bind(context)?)
     }
 
-    fn rewrap_data_key(&self, wrapped: &WrappedKeys, context: &EncryptionContext, to: &KeyName) -> Result<WrappedKeys> {
-        self.inner.rewrap_data_key(wrapped, &self.bind(context)?, to)
+    fn rewrap_data_key(
+        &self,
+        wrapped: &WrappedKeys,
+        context: &EncryptionContext,
+        to: &KeyName,
+        origin: keyward::Origin,
+    ) -> Result<WrappedKeys> {
+        self.inner.rewrap_data_key(wrapped, &self.bind(context)?, to, origin)
     }
 }
 

@@ -27,12 +27,14 @@ mod file;
 mod inspect;
 mod memory;
 mod open;
+mod opening;
 #[cfg(feature = "object-store")]
 pub(crate) mod parts;
 mod pipeline;
 mod range;
 mod read_at;
 mod reader;
+mod reencrypt;
 mod rewrap;
 mod room;
 mod slots;
@@ -41,11 +43,14 @@ mod writer;
 
 pub use content::Content;
 pub use encryptor::Encryptor;
-pub use file::{reencrypt_file, reencrypt_to};
 pub use inspect::{InspectedEntry, Inspection, inspect};
+pub use opening::{Opening, UnwrappedEntry};
 pub use range::OpenEnvelope;
 pub use read_at::{Positioned, ReadAt};
 pub use reader::{DecryptReader, Decryptor};
+#[cfg(feature = "object-store")]
+pub(crate) use reencrypt::same_key;
+pub use reencrypt::{Freshness, Recipients, Reencrypt, ReencryptOutcome};
 pub use rewrap::{Rewrap, RewrapOutcome};
 pub use slots::DetachedSlots;
 pub use writer::EncryptWriter;

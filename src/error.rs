@@ -37,6 +37,12 @@ pub enum ErrorKind {
     NotAuthentic,
     /// A policy refuses it. Nothing was asked of the key.
     PolicyDenied,
+    /// An RSA key opened the data, which proves nothing about its writer, and it was to go under a symmetric key
+    /// without the caller's assertion of its [origin](crate::key::Origin).
+    OriginUnverified,
+    /// Several keys open the data, or one that is not known here, and the caller has not said which of them shall open
+    /// it after a re-encryption.
+    RecipientsAmbiguous,
     /// A stated limit of the format or of a key's use is reached.
     LimitExceeded,
     /// The module could not be loaded, or is not a PKCS#11 module.

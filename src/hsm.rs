@@ -30,8 +30,8 @@ mod wraps;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::{
-    DataKey, DataKeyLength, EncryptionContext, KekId, KeyDescription, KeyName, KeyProvider, KeyRef, KeyState,
-    Provenance, WrappedKey, WrappedKeys, WrappingAlgorithm,
+    DataKey, DataKeyLength, EncryptionContext, KekId, KeyDescription, KeyName, KeyProvider, KeyRef, KeyState, Origin,
+    Provenance, UnwrappedKey, WrapOccasion, WrappedKey, WrappedKeys, WrappingAlgorithm, first_that_opens, rewrap,
 };
 use crate::token::{Code, Repeat, Session, Token};
 pub use absence::{Absence, Search};
@@ -77,7 +77,6 @@ pub struct HsmProvider {
     only: Option<Vec<KeyName>>,
     /// Of keys that were outside a token once: how those came that may be used.
     accepted: Vec<Provenance>,
-    asserts_origin: bool,
     gcm_wraps: WrapCounter,
     cache: Cache,
     refusals: Refusals,
@@ -91,7 +90,6 @@ impl HsmProvider {
             token,
             only: None,
             accepted: Vec::new(),
-            asserts_origin: false,
             gcm_wraps: WrapCounter::default(),
             cache: Cache::default(),
             refusals: Refusals::default(),
@@ -111,15 +109,6 @@ impl HsmProvider {
     #[must_use]
     pub fn accept(mut self, provenances: impl IntoIterator<Item = Provenance>) -> Self {
         self.accepted.extend(provenances);
-        self
-    }
-
-    /// Allows [`rewrap_data_key`](KeyProvider::rewrap_data_key) to move a data key that was
-    /// recovered with RSA under a symmetric key. RSA-OAEP says nothing about who wrote a file;
-    /// afterwards it looks as if a holder of the symmetric key had. The caller asserts its origin.
-    #[must_use]
-    pub fn danger_assert_origin(mut self) -> Self {
-        self.asserts_origin = true;
         self
     }
 
@@ -226,7 +215,7 @@ impl HsmProvider {
         Ok(())
     }
 
-    fn unwrap_one(&self, wrapped: &WrappedKey, context: &EncryptionContext) -> Result<DataKey> {
+    fn unwrap_one(&self, wrapped: &WrappedKey, context: &EncryptionContext) -> Result<UnwrappedKey> {
         if wrapped.algorithm() == WrappingAlgorithm::CustomerKey {
             return Err(Error::not_authentic());
         }
@@ -238,12 +227,15 @@ impl HsmProvider {
                 }
                 match wrap::unwrap(session, key, wrapped, context) {
                     Err(_) if let Some(code) = session.doubted_code() => Ok(Err(code)),
-                    answer => answer.map(Ok),
+                    answer => {
+                        let description = self.judged(key.description.clone());
+                        answer.map(|data_key| Ok(UnwrappedKey::new(data_key, wrapped.clone(), description)))
+                    }
                 }
             })
         };
         let code = match attempt()? {
-            Ok(data_key) => return Ok(data_key),
+            Ok(unwrapped) => return Ok(unwrapped),
             Err(code) => code,
         };
         // The token gave a code that it may give when it fails itself. So it is asked what is known: to
@@ -313,46 +305,24 @@ impl KeyProvider for HsmProvider {
     fn wrap_data_key(&self, key: &KeyName, context: &EncryptionContext, data_key: &DataKey) -> Result<WrappedKeys> {
         self.protecting(key, |session, master| {
             self.count_wrap(master)?;
-            Ok(wrap::wrap(session, master, data_key, context)?.into())
+            Ok(wrap::wrap(session, master, data_key, context, WrapOccasion::Later)?.into())
         })
     }
 
-    fn unwrap_data_key(&self, wrapped: &WrappedKeys, context: &EncryptionContext) -> Result<DataKey> {
+    fn unwrap_data_key(&self, wrapped: &WrappedKeys, context: &EncryptionContext) -> Result<UnwrappedKey> {
         first_that_opens(wrapped, |one| self.unwrap_one(one, context))
     }
 
-    fn rewrap_data_key(&self, wrapped: &WrappedKeys, context: &EncryptionContext, to: &KeyName) -> Result<WrappedKeys> {
-        let target = self.describe_key(KeyRef::Name(to))?;
-        let data_key = first_that_opens(wrapped, |one| {
-            if one.algorithm().is_rsa() && !target.algorithm.is_rsa() && !self.asserts_origin {
-                return Err(Error::new(
-                    ErrorKind::InvalidArgument,
-                    format!("this data key is wrapped with RSA, which says nothing about its writer; it is not moved under '{to}'"),
-                )
-                .with_hint("where you know who wrote it, assert that with --danger-assert-origin, or move it to another RSA key"));
-            }
-            self.unwrap_one(one, context)
-        })?;
-        self.wrap_data_key(to, context, &data_key)
+    fn rewrap_data_key(
+        &self,
+        wrapped: &WrappedKeys,
+        context: &EncryptionContext,
+        to: &KeyName,
+        origin: Origin,
+    ) -> Result<WrappedKeys> {
+        let unwrap = |these: &WrappedKeys| self.unwrap_data_key(these, context);
+        rewrap(wrapped, origin, unwrap, |data_key| self.wrap_data_key(to, context, data_key))
     }
-}
-
-/// The data key of the first wrapped key that opens. Where none does: the first error that says
-/// more than "not found", else the first.
-fn first_that_opens(wrapped: &WrappedKeys, open: impl Fn(&WrappedKey) -> Result<DataKey>) -> Result<DataKey> {
-    let mut kept: Option<Error> = None;
-    for one in wrapped {
-        match open(one) {
-            Ok(data_key) => return Ok(data_key),
-            Err(error) => {
-                let says_more = kept.as_ref().is_none_or(|kept| kept.kind() == ErrorKind::KeyNotFound);
-                if says_more {
-                    kept = Some(error);
-                }
-            }
-        }
-    }
-    Err(kept.unwrap_or_else(Error::not_authentic))
 }
 
 /// The codes with which the token refuses what was not wrapped, by algorithm, as far as they are known.

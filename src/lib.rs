@@ -93,7 +93,7 @@ pub use envelope::{Decryptor, Encryptor};
 pub use error::{Error, ErrorKind, Result};
 pub use key::{
     AlgorithmChoice, DataKey, DataKeyLength, EncryptionContext, KekId, KeyAdmin, KeyName, KeyProvider, KeyRef,
-    KeyVersion, WrappedKey, WrappedKeys, WrappingAlgorithm,
+    KeyVersion, Origin, UnwrappedKey, WrapOccasion, WrappedKey, WrappedKeys, WrappingAlgorithm,
 };
 
 /// The examples of the README are compiled.

@@ -135,7 +135,7 @@ impl<P: KeyProvider> Kms<P> {
 
     fn unwrap(&self, wrapped: &str, master_key: &str) -> Result<DataKey> {
         let under_it = self.under(&parse(wrapped)?, &master_key.parse()?)?;
-        self.provider.unwrap_data_key(&under_it, &self.context)
+        Ok(self.provider.unwrap_data_key(&under_it, &self.context)?.data_key)
     }
 
     /// Those of `wrapped` whose KEKs are versions of this master key. The file says which master key that is, and its

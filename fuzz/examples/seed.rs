@@ -3,7 +3,10 @@
 //! A handful for each target, one for each shape that the target's parser knows.
 
 use keyward::key::CustomerKey;
-use keyward::{AlgorithmChoice, EncryptionContext, Encryptor, KekId, KeyAdmin, KeyName, WrappedKey, WrappingAlgorithm};
+use keyward::{
+    AlgorithmChoice, EncryptionContext, Encryptor, KekId, KeyAdmin, KeyName, WrapOccasion, WrappedKey,
+    WrappingAlgorithm,
+};
 use keyward_fuzz::originals::CUSTOMER_KEY;
 use std::error::Error;
 use std::fs;
@@ -29,12 +32,14 @@ fn main() -> Result<()> {
 fn envelopes(directory: &Path) -> Result<()> {
     // These open: the customer's key is fixed.
     let customer = CustomerKey::from_slice(&CUSTOMER_KEY)?;
-    let own = || Encryptor::with_customer_key(&customer).slots_len(256);
+    let own = || Encryptor::with_customer_key(&customer).slots_len(320);
     write(directory, "customer", &own().encrypt(b"hello")?)?;
     write(directory, "customer-empty", &own().encrypt(b"")?)?;
     let context = EncryptionContext::from_pairs([("tenant", "acme")])?;
     write(directory, "customer-context", &own().context(context.clone()).encrypt(b"hello")?)?;
     write(directory, "customer-two-chunks", &own().encrypt(&[7; 16384])?)?;
+    let compact = Encryptor::with_customer_key(&customer).compact();
+    write(directory, "customer-compact", &compact.encrypt(b"hello")?)?;
 
     // The provider's keys are gone after this run; these can be inspected.
     let provider = keyward::testkit::MemoryProvider::new();
@@ -42,6 +47,7 @@ fn envelopes(directory: &Path) -> Result<()> {
     provider.create_key(&key, AlgorithmChoice::Auto)?;
     let keyed = || Encryptor::new(&provider, &key);
     write(directory, "provider", &keyed().context(context).encrypt(b"hello")?)?;
+    write(directory, "provider-compact", &keyed().compact().encrypt(b"hello")?)?;
     let (mut writer, slots) = keyed().writer_detached(Vec::new())?;
     writer.write_all(b"hello")?;
     write(directory, "detached", &writer.finish()?)?;
@@ -55,7 +61,9 @@ fn envelopes(directory: &Path) -> Result<()> {
     write(directory, "edit-splice-and-repair", &[0, 1, 5, 0, 50, 0, 128, 0, 7, 0, 0, 0, 0, 0])?;
     write(directory, "edit-body-of-another", &[0, 1, 6, 1, 50, 0, 0, 0])?;
     write(directory, "edit-detached", &[4, 0, 3, 0, 34, 0, 16, 0])?;
-    write(directory, "edit-customer", &[3, 0, 4, 0, 34, 0, 4, 9])
+    write(directory, "edit-customer", &[3, 0, 4, 0, 34, 0, 4, 9])?;
+    write(directory, "edit-compact-tag", &[5, 0, 0, 0, 210, 0, 0, 1])?;
+    write(directory, "edit-compact-body-of-another", &[5, 6, 6, 0, 250, 0, 0, 0])
 }
 
 fn wrapped_keys(directory: &Path) -> Result<()> {
@@ -68,8 +76,9 @@ fn wrapped_keys(directory: &Path) -> Result<()> {
         (WrappingAlgorithm::RsaOaepSha1, 0, 256),
         (WrappingAlgorithm::CustomerKey, 32, 32),
     ] {
-        let bytes = WrappedKey::new(algorithm, id, vec![1; parameters], vec![2; ciphertext])?.to_bytes();
-        write(directory, algorithm.name(), &bytes)?;
+        let of = |occasion| WrappedKey::new(occasion, algorithm, id, vec![1; parameters], vec![2; ciphertext]);
+        write(directory, algorithm.name(), &of(WrapOccasion::Generation)?.to_bytes())?;
+        let bytes = of(WrapOccasion::Later)?.to_bytes();
         several.extend(u16::try_from(bytes.len())?.to_be_bytes());
         several.extend(bytes);
     }

@@ -14,6 +14,11 @@ const SLOTS_LEN_AT: usize = 28;
 const CONTEXT_LEN_AT: usize = 32;
 const CONTEXT_AT: usize = 34;
 
+/// What a slot copy has before and after its entries (`docs/format.md`, "Slot copy").
+const COPY_FIELDS_LEN: usize = 8;
+const TAG_LEN: usize = 32;
+const DIGEST_LEN: usize = 16;
+
 /// `envelope` after the edits that `script` describes. `other` is where spliced bytes come from.
 pub fn edited(envelope: &[u8], script: &[u8], other: &[u8]) -> Vec<u8> {
     let mut bytes = envelope.to_vec();
@@ -38,28 +43,30 @@ pub fn edited(envelope: &[u8], script: &[u8], other: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// Makes the digest of each half of SLOTS the right one. Anyone can: it tells torn writes apart and
-/// protects nothing. Without this the fuzzer would never see the inside of a half.
+/// Makes the digest of each slot copy the right one. Anyone can: the digest distinguishes torn writes from complete ones
+/// and protects nothing. Without this the fuzzer would never reach the inside of a slot copy. A compact envelope has no
+/// digest.
 pub fn repair(envelope: &mut [u8]) {
     let Some(fixed) = envelope.get(..CONTEXT_AT) else { return };
     let number = |bytes: &[u8]| bytes.iter().fold(0usize, |n, byte| n << 8 | usize::from(*byte));
     let slots_len = number(&fixed[SLOTS_LEN_AT..CONTEXT_LEN_AT]);
     let slots_at = CONTEXT_AT + number(&fixed[CONTEXT_LEN_AT..]);
     let Some(slots) = envelope.get_mut(slots_at..).and_then(|rest| rest.get_mut(..slots_len)) else { return };
-    let half_len = slots_len / 2;
-    for half in slots.chunks_exact_mut(half_len.max(1)).take(2) {
-        repair_half(half);
+    let area_len = slots_len / 2;
+    for area in slots.chunks_exact_mut(area_len.max(1)).take(2) {
+        repair_copy(area);
     }
 }
 
-/// The same for one half, such as detached slots are.
-pub fn repair_half(half: &mut [u8]) {
-    // A half of zeros is an empty one.
-    let Some(&[u1, u0]) = half.get(6..8) else { return };
+/// The same for one slot copy, such as detached slots are.
+pub fn repair_copy(area: &mut [u8]) {
+    // An area of zeros is empty.
+    let Some(&[u1, u0]) = area.get(6..8) else { return };
     let used = usize::from(u16::from_be_bytes([u1, u0]));
-    if used == 0 || half.len() < 8 + used + 16 {
+    let digest_at = COPY_FIELDS_LEN + used + TAG_LEN;
+    if used == 0 || area.len() < digest_at + DIGEST_LEN {
         return;
     }
-    let digest = Sha256::digest(&half[..8 + used]);
-    half[8 + used..][..16].copy_from_slice(&digest[..16]);
+    let digest = Sha256::digest(&area[..digest_at]);
+    area[digest_at..][..DIGEST_LEN].copy_from_slice(&digest[..DIGEST_LEN]);
 }

@@ -1,6 +1,6 @@
 //! Good envelopes, whose edits the fuzzer tries.
 
-use keyward::envelope::DetachedSlots;
+use keyward::envelope::{DetachedSlots, Opening};
 use keyward::key::CustomerKey;
 use keyward::testkit::MemoryProvider;
 use keyward::{AlgorithmChoice, Decryptor, EncryptionContext, Encryptor, KeyAdmin, KeyName};
@@ -20,6 +20,8 @@ pub struct Originals {
     pub provider: MemoryProvider,
     pub customer: CustomerKey,
     pub all: Vec<Original>,
+    /// What opening each of them confirms.
+    pub openings: Vec<Opening>,
 }
 
 /// The customer's key: always the same one, so that envelopes in the corpus open in every run.
@@ -36,12 +38,14 @@ impl Originals {
         let customer = CustomerKey::from_slice(&CUSTOMER_KEY)?;
         let context = EncryptionContext::from_pairs([("tenant", "acme")])?;
 
-        let one = || Encryptor::new(&provider, &first).slots_len(256).context(context.clone());
+        let one = || Encryptor::new(&provider, &first).slots_len(320).context(context.clone());
         let two = Encryptor::new(&provider, &first).also(&provider, &second);
-        let own = Encryptor::with_customer_key(&customer).slots_len(257);
+        let own = Encryptor::with_customer_key(&customer).slots_len(321);
         // Three chunks; the last is short.
         let long: Vec<u8> = (0..33_000u32).map(|n| (n % 251) as u8).collect();
         let detached = Encryptor::new(&provider, &first);
+        let compact = Encryptor::new(&provider, &first).also(&provider, &second).compact();
+        let own_compact = Encryptor::with_customer_key(&customer).compact();
 
         let all = vec![
             Original::new(&one(), b"hello", &context, false)?,
@@ -49,8 +53,16 @@ impl Originals {
             Original::new(&two, &long, &EncryptionContext::new(), false)?,
             Original::new(&own, b"theirs", &EncryptionContext::new(), true)?,
             Original::detached(&detached, b"apart")?,
+            Original::new(&compact, b"a record", &EncryptionContext::new(), false)?,
+            Original::new(&own_compact, b"their record", &EncryptionContext::new(), true)?,
         ];
-        Ok(Self { provider, customer, all })
+        let mut originals = Self { provider, customer, all, openings: Vec::new() };
+        let opening = |original: &Original| {
+            let reader = originals.decryptor(original).reader(&original.envelope[..])?;
+            Ok(reader.opening().clone())
+        };
+        originals.openings = originals.all.iter().map(opening).collect::<keyward::Result<_>>()?;
+        Ok(originals)
     }
 
     /// What opens `original`, whatever the context.

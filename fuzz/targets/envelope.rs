@@ -2,11 +2,12 @@
 //! any other as a script of edits for a good one.
 //!
 //! Nothing panics. All ways of reading agree on what they read. No edit makes an envelope open to
-//! anything but what was put into one of the originals, nor lets go of a byte of anything else.
+//! anything but what was put into one of the originals, with all its entries and its generation, nor
+//! lets go of a byte of anything else.
 
 #![no_main]
 
-use keyward::envelope::{InspectedEntry, inspect};
+use keyward::envelope::{InspectedEntry, Opening, inspect};
 use keyward::{Decryptor, EncryptionContext, ErrorKind, WrappedKey};
 use keyward_fuzz::edits::{edited, repair};
 use keyward_fuzz::originals::{Original, Originals};
@@ -48,10 +49,12 @@ fn edits(which: u8, other: u8, script: &[u8]) {
     let bytes = edited(&original.envelope, script, &other.envelope);
     let decryptor = ORIGINALS.decryptor(original);
 
-    let (released, context) = stream(&decryptor, &bytes);
-    if let Some(context) = context {
-        let is_of = |original: &Original| original.context == context && original.plaintext.starts_with(&released);
-        assert!(all.iter().any(is_of), "an edit let bytes go that nobody encrypted");
+    let (released, header) = stream(&decryptor, &bytes);
+    if let Some((context, opening)) = header {
+        let is_of = |(original, its_opening): (&Original, &Opening)| {
+            original.context == context && original.plaintext.starts_with(&released) && *its_opening == opening
+        };
+        assert!(all.iter().zip(&ORIGINALS.openings).any(is_of), "an edit released bytes or facts of no original");
     }
     if let Some((plaintext, context)) = read_in_every_way(&decryptor, &bytes) {
         assert!(
@@ -61,13 +64,12 @@ fn edits(which: u8, other: u8, script: &[u8]) {
     }
 }
 
-/// What a reader lets go of before it fails or ends, and the context it gave; nothing of the second
-/// where it did not begin.
-fn stream(decryptor: &Decryptor<'_>, bytes: &[u8]) -> (Vec<u8>, Option<EncryptionContext>) {
+/// Returns what a reader releases before it fails or ends, and the context and the opening that it gave if it began.
+fn stream(decryptor: &Decryptor<'_>, bytes: &[u8]) -> (Vec<u8>, Option<(EncryptionContext, Opening)>) {
     let mut released = Vec::new();
     let Ok(mut reader) = decryptor.reader(bytes) else { return (released, None) };
     while reader.write_to(&mut released).is_ok_and(|len| len > 0) {}
-    (released, Some(reader.context().clone()))
+    (released, Some((reader.context().clone(), reader.opening().clone())))
 }
 
 /// Inspects, decrypts as a whole, as a stream and as a range; the plaintext and its context where
@@ -79,6 +81,7 @@ fn read_in_every_way(decryptor: &Decryptor<'_>, bytes: &[u8]) -> Option<(Vec<u8>
         assert_eq!(context, seen.context);
         assert!(seen.header_len <= bytes.len() as u64 && seen.entries.len() <= 16);
         assert_eq!(seen.detached, seen.generation.is_none());
+        assert!(!(seen.detached && seen.compact));
         for entry in &seen.entries {
             if let InspectedEntry::Known(key) = entry {
                 assert_eq!(WrappedKey::parse(&key.to_bytes()).expect("a key that was parsed"), *key);
@@ -91,11 +94,13 @@ fn read_in_every_way(decryptor: &Decryptor<'_>, bytes: &[u8]) -> Option<(Vec<u8>
     match whole {
         Ok(plaintext) => {
             let seen = inspection.expect("what decrypts can be inspected");
-            let (released, context) = stream(decryptor, bytes);
+            let (released, header) = stream(decryptor, bytes);
             assert_eq!(released, plaintext);
-            assert_eq!(context.as_ref(), Some(&seen.context));
+            let (context, opening) = header.expect("what decrypts can be streamed");
+            assert_eq!(context, seen.context);
             let mut range = range.expect("what decrypts can be opened for ranges");
             assert_eq!((range.len(), range.context()), (plaintext.len() as u64, &seen.context));
+            assert_eq!(*range.opening(), opening);
             let mut out = Vec::new();
             range.read_range(0, u64::MAX, &mut out).expect("what decrypts can be read as a range");
             assert_eq!(out, plaintext);

@@ -5,17 +5,17 @@
 
 use keyward::envelope::DetachedSlots;
 use keyward::{WrappedKey, WrappedKeys};
-use keyward_fuzz::edits::repair_half;
+use keyward_fuzz::edits::repair_copy;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: &[u8]| {
     if let Some(key) = wrapped_key(input) {
-        let again = WrappedKey::new(key.algorithm(), key.kek_id(), key.parameters(), key.ciphertext());
+        let again = WrappedKey::new(key.occasion(), key.algorithm(), key.kek_id(), key.parameters(), key.ciphertext());
         assert_eq!(again.expect("the parts of a wrapped key"), key);
     }
     detached_slots(input);
     let mut repaired = input.to_vec();
-    repair_half(&mut repaired);
+    repair_copy(&mut repaired);
     detached_slots(&repaired);
     several(input);
 });

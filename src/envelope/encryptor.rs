@@ -1,15 +1,18 @@
 //! Encrypting: who can open what is made, and what stands before its chunks.
 
 use super::body::{BodyKey, SALT_LEN};
-use super::core::{Core, choose_slots_len};
+use super::core::{Core, SlotsForm, choose_slots_len};
 use super::pipeline::Pipeline;
 use super::room::Room;
-use super::slots::{DetachedSlots, Half, half_len};
+use super::slots::{self, DetachedSlots, SlotCopy, SlotsKey, area_len};
 use super::writer::EncryptWriter;
 use super::{BODY_CONTEXT, memory, verifier};
 use crate::cipher::{Engine, random};
 use crate::error::{Error, ErrorKind, Result};
-use crate::key::{CustomerKey, DataKey, DataKeyLength, EncryptionContext, KeyName, KeyProvider, WrappedKeys};
+use crate::key::{
+    CustomerKey, DataKey, DataKeyLength, EncryptionContext, KeyName, KeyProvider, Origin, WrappedKey, WrappedKeys,
+    WrappingAlgorithm,
+};
 use std::fmt;
 use std::io::Write;
 use std::num::NonZeroUsize;
@@ -31,6 +34,9 @@ pub struct Encryptor<'a> {
     context: EncryptionContext,
     engine: Engine,
     slots_len: Option<u32>,
+    compact: bool,
+    source: Option<(WrappingAlgorithm, Origin)>,
+    symmetric_only: bool,
     max_len: Option<u64>,
     threads: Option<NonZeroUsize>,
     pub(super) progress: Option<&'a (dyn Fn(u64) + Sync)>,
@@ -65,6 +71,9 @@ impl<'a> Encryptor<'a> {
             context: EncryptionContext::new(),
             engine: Engine::default(),
             slots_len: None,
+            compact: false,
+            source: None,
+            symmetric_only: false,
             max_len: None,
             threads: None,
             progress: None,
@@ -96,8 +105,41 @@ impl<'a> Encryptor<'a> {
         self
     }
 
-    /// The length of the area for wrapped keys, 256 to 65536 bytes, where what is chosen by itself
-    /// does not do: a store that wants all headers alike.
+    /// Makes compact envelopes, for records: with one slot copy of exactly the needed length, so that an envelope under
+    /// one AES-GCM key is 229 bytes longer than its plaintext. A rewrap replaces such an envelope as a whole.
+    ///
+    /// ```
+    /// # #[cfg(feature = "testkit")] {
+    /// # use keyward::{AlgorithmChoice, Encryptor, KeyAdmin, KeyName};
+    /// # let provider = keyward::testkit::MemoryProvider::new();
+    /// # let key: KeyName = "records".parse()?;
+    /// # provider.create_key(&key, AlgorithmChoice::Auto)?;
+    /// let sealed = Encryptor::new(&provider, &key).compact().encrypt(b"Ada Lovelace")?;
+    /// assert_eq!(sealed.len(), 12 + 229);
+    /// # }
+    /// # Ok::<(), keyward::Error>(())
+    /// ```
+    #[must_use]
+    pub fn compact(mut self) -> Self {
+        self.compact = true;
+        self
+    }
+
+    /// Refuses RSA keys: readers take what is encrypted for the work of a holder of a symmetric key.
+    #[cfg(feature = "object-store")]
+    pub(crate) fn symmetric_only(mut self) -> Self {
+        self.symmetric_only = true;
+        self
+    }
+
+    /// Encrypts what came from another envelope, which a key of this algorithm has opened: the origin rule holds.
+    pub(crate) fn moved_from(mut self, source: WrappingAlgorithm, origin: Origin) -> Self {
+        self.source = Some((source, origin));
+        self
+    }
+
+    /// Sets the length of the area for wrapped keys, 320 to 65536 bytes, for a store that wants all headers alike. By
+    /// default it is twice what the wrapped keys need, and at least 2048 bytes. A compact envelope has no such area.
     #[must_use]
     pub fn slots_len(mut self, len: u32) -> Self {
         self.slots_len = Some(len);
@@ -155,32 +197,19 @@ impl<'a> Encryptor<'a> {
     /// What the provider answers; `LimitExceeded` for more than 16 keys or a slots length that is
     /// too small for them; `Io` where writing fails.
     pub fn writer<W: Write>(&self, inner: W) -> Result<EncryptWriter<W>> {
-        let (header, key) = self.header(self.max_len)?;
-        self.begin(&header, key, inner)
+        let head = self.head(self.max_len, Placement::Inside)?;
+        self.begin(&head.bytes, head.key, inner)
     }
 
     /// A writer that encrypts to `inner`, and the wrapped keys, which are not written there but
     /// stored apart. Store them first: without them the rest cannot be opened.
     ///
     /// # Errors
-    /// As [`writer`](Self::writer).
+    /// As [`writer`](Self::writer), and `InvalidArgument` for compact envelopes.
     pub fn writer_detached<W: Write>(&self, inner: W) -> Result<(EncryptWriter<W>, DetachedSlots)> {
-        let (header, key, detached) = self.header_detached(self.max_len)?;
-        Ok((self.begin(&header, key, inner)?, detached))
-    }
-
-    /// Everything before the chunks, the key of the body, and the wrapped keys.
-    pub(super) fn header_detached(&self, max_len: Option<u64>) -> Result<(Vec<u8>, BodyKey, DetachedSlots)> {
-        let (data_key, keys) = self.data_key(max_len)?;
-        let core = Core::new(true, self.slots_len.unwrap_or(0), &self.context)?;
-        let keys = match (keys, &self.protection) {
-            (None, Protection::Customer { key, .. }) => verifier::entry(key, core.as_bytes())?.into(),
-            (Some(keys), _) => keys,
-            (None, _) => return Err(Error::new(ErrorKind::Internal, "no keys to wrap with")),
-        };
-        let detached = DetachedSlots::from_half(Half::first(&keys))?;
-        let (header, key) = self.derive(&core, &vec![0; core.slots_len], data_key.as_ref())?;
-        Ok((header, key, detached))
+        let NewHead { bytes, key, slots } = self.head(self.max_len, Placement::Apart)?;
+        let slots = slots.ok_or_else(|| Error::new(ErrorKind::Internal, "no detached slots"))?;
+        Ok((self.begin(&bytes, key, inner)?, slots))
     }
 
     /// The whole envelope of `plaintext`.
@@ -220,9 +249,9 @@ impl<'a> Encryptor<'a> {
     pub fn encrypt_into(&self, plaintext: &[u8], envelope: &mut Vec<u8>) -> Result<()> {
         let len = plaintext.len();
         self.check_len(len as u64)?;
-        let (header, key) = self.header(Some(len as u64))?;
+        let head = self.head(Some(len as u64), Placement::Inside)?;
         let threads = self.threads.map_or(1, NonZeroUsize::get);
-        memory::seal(&key, &[&header], plaintext, envelope, threads).inspect_err(|_| envelope.clear())
+        memory::seal(&head.key, &[&head.bytes], plaintext, envelope, threads).inspect_err(|_| envelope.clear())
     }
 
     /// Nothing that is longer than was said gets a name.
@@ -236,26 +265,64 @@ impl<'a> Encryptor<'a> {
         self.max_len
     }
 
+    /// Returns the master keys that can open what is encrypted; none with a customer's key.
+    pub(super) fn master_keys(&self) -> &[(&'a dyn KeyProvider, KeyName)] {
+        match &self.protection {
+            Protection::Keys(keys) => keys,
+            Protection::Customer { .. } => &[],
+        }
+    }
+
     pub(super) fn pipeline(&self) -> Pipeline<'a> {
         Pipeline { threads: self.threads, progress: self.progress }
     }
 
-    /// Everything before the chunks, and the key of the body.
-    pub(super) fn header(&self, max_len: Option<u64>) -> Result<(Vec<u8>, BodyKey)> {
+    /// Makes everything that stands before the chunks.
+    pub(super) fn head(&self, max_len: Option<u64>, placement: Placement) -> Result<NewHead> {
         let (data_key, keys) = self.data_key(max_len)?;
-        let half = keys.as_ref().map(Half::first);
-        // A verifier's length is known before the CORE that it depends on.
-        let needed = half.as_ref().map_or(super::slots::HALF_OVERHEAD + CUSTOMER_ENTRY_LEN, Half::len);
-        let slots_len = choose_slots_len(self.slots_len, needed)?;
-        let core = Core::new(false, slots_len, &self.context)?;
-        let half = match (half, &self.protection) {
-            (None, Protection::Customer { key, .. }) => Half::first(&verifier::entry(key, core.as_bytes())?.into()),
-            (Some(half), _) => half,
-            (None, _) => return Err(Error::new(ErrorKind::Internal, "no keys to wrap with")),
+        let input_key = match (&self.protection, &data_key) {
+            (Protection::Customer { key, .. }, _) => key.as_data_key(),
+            (Protection::Keys(_), Some(data_key)) => data_key,
+            (Protection::Keys(_), None) => return Err(Error::new(ErrorKind::Internal, "no data key")),
         };
-        let mut slots = half.encode(half_len(core.slots_len))?;
-        slots.resize(core.slots_len, 0);
-        self.derive(&core, &slots, data_key.as_ref())
+        // A verifier's length is known before the CORE that it depends on.
+        let needed = keys.as_ref().map_or(slots::OVERHEAD + CUSTOMER_ENTRY_LEN, slots::copy_len);
+        let core = Core::new(self.form(placement, needed)?, &self.context)?;
+        let keys = match (keys, &self.protection) {
+            (Some(keys), _) => keys,
+            (None, Protection::Customer { key, .. }) => verifier::entry(key, core.as_bytes())?.into(),
+            (None, Protection::Keys(_)) => return Err(Error::new(ErrorKind::Internal, "no keys to wrap with")),
+        };
+        if self.symmetric_only && keys.iter().any(|key| key.algorithm().is_rsa()) {
+            return Err(Error::new(ErrorKind::InvalidArgument, "this needs a symmetric master key, not an RSA key"));
+        }
+        if let Some((source, origin)) = self.source {
+            origin.check(source, keys.iter().map(WrappedKey::algorithm))?;
+        }
+        let copy = SlotCopy::first(&keys, &SlotsKey::derive(input_key, &core)?)?;
+        let (area, detached) = match core.form {
+            SlotsForm::Compact => (copy.encode_compact()?, None),
+            SlotsForm::Attached(_) => (copy.encode(area_len(core.slots_len()))?, None),
+            SlotsForm::Detached(_) => (Vec::new(), Some(DetachedSlots::from_copy(copy)?)),
+        };
+        let mut salt = [0; SALT_LEN];
+        random(&mut salt)?;
+        let key = BodyKey::derive(self.engine, input_key, &salt, &[BODY_CONTEXT, core.as_bytes()])?;
+        let padding = vec![0; core.slots_len().saturating_sub(area.len())];
+        let bytes = [core.as_bytes(), &area, &padding, &salt, key.commitment()].concat();
+        Ok(NewHead { bytes, key, slots: detached })
+    }
+
+    /// Chooses where the wrapped keys are, of which a slot copy needs `needed` bytes.
+    fn form(&self, placement: Placement, needed: usize) -> Result<SlotsForm> {
+        let invalid = |what: &'static str| Err(Error::new(ErrorKind::InvalidArgument, what));
+        match (placement, self.compact, self.slots_len) {
+            (Placement::Apart, true, _) => invalid("a compact envelope holds its wrapped keys itself"),
+            (Placement::Inside, true, Some(_)) => invalid("a compact envelope has no area of a fixed length for slots"),
+            (Placement::Inside, true, None) => Ok(SlotsForm::Compact),
+            (Placement::Inside, false, asked) => choose_slots_len(asked, needed).map(SlotsForm::Attached),
+            (Placement::Apart, false, asked) => Ok(SlotsForm::Detached(asked.unwrap_or(0))),
+        }
     }
 
     /// A data key wrapped by all; with a customer's key there is neither. It is a fresh one, unless it is known how
@@ -289,21 +356,27 @@ impl<'a> Encryptor<'a> {
         Ok((Some(data_key), Some(WrappedKeys::new(all)?)))
     }
 
-    fn derive(&self, core: &Core, slots: &[u8], data_key: Option<&DataKey>) -> Result<(Vec<u8>, BodyKey)> {
-        let input_key = match (&self.protection, data_key) {
-            (Protection::Customer { key, .. }, _) => key.as_data_key(),
-            (_, Some(data_key)) => data_key,
-            (_, None) => return Err(Error::new(ErrorKind::Internal, "no data key")),
-        };
-        let mut salt = [0; SALT_LEN];
-        random(&mut salt)?;
-        let key = BodyKey::derive(self.engine, input_key, &salt, &[BODY_CONTEXT, core.as_bytes()])?;
-        Ok(([core.as_bytes(), slots, &salt, key.commitment()].concat(), key))
-    }
-
     fn begin<W: Write>(&self, header: &[u8], key: BodyKey, inner: W) -> Result<EncryptWriter<W>> {
         EncryptWriter::begin(header, key, inner, Room::of(self.max_len), self.threads)
     }
+}
+
+/// Where the wrapped keys of a new envelope go.
+#[derive(Clone, Copy)]
+pub(super) enum Placement {
+    /// Into the envelope.
+    Inside,
+    /// To a sidecar, which the caller stores.
+    Apart,
+}
+
+/// The beginning of a new envelope, whose chunks are still to be made.
+pub(crate) struct NewHead {
+    /// CORE, SLOTS, salt and commitment.
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) key: BodyKey,
+    /// The wrapped keys, if they are stored apart.
+    pub(crate) slots: Option<DetachedSlots>,
 }
 
 /// The length prefix and the entry of a customer key: salt and verifier of 32 bytes each.

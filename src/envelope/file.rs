@@ -95,56 +95,6 @@ impl Decryptor<'_> {
     }
 }
 
-/// Decrypts `input` and encrypts it anew to `output`, with a new data key and a new body; the length
-/// of the plaintext. The plaintext is never written anywhere.
-///
-/// The encryptor's context is the new file's: carry the old one over with
-/// [`Encryptor::context`]. Its [`max_len`](Encryptor::max_len) does not count. Both paths may be the same with [`Replace::Yes`].
-///
-/// # Errors
-/// As [`Decryptor::reader`] and [`Encryptor::encrypt_file`].
-pub fn reencrypt_file(
-    decryptor: &Decryptor<'_>,
-    encryptor: &Encryptor<'_>,
-    input: &Path,
-    output: &Path,
-    replace: Replace,
-) -> Result<u64> {
-    let (target, done) = renew(decryptor, encryptor, input, || AtomicFile::create(output, replace))?;
-    target.commit()?;
-    Ok(done)
-}
-
-/// The same into `target`, which is then whole but not committed: for a
-/// [`Batch`](crate::durable::Batch).
-///
-/// # Errors
-/// As [`reencrypt_file`].
-pub fn reencrypt_to(
-    decryptor: &Decryptor<'_>,
-    encryptor: &Encryptor<'_>,
-    input: &Path,
-    target: AtomicFile,
-) -> Result<AtomicFile> {
-    Ok(renew(decryptor, encryptor, input, || Ok(target))?.0)
-}
-
-fn renew(
-    decryptor: &Decryptor<'_>,
-    encryptor: &Encryptor<'_>,
-    input: &Path,
-    target: impl FnOnce() -> Result<AtomicFile>,
-) -> Result<(AtomicFile, u64)> {
-    let mut source = open_input(input)?;
-    let (from, _) = decryptor.seekable_reader(&mut source)?.body.into_parts();
-    let target = target()?;
-    // A data key that is kept for other files may be the very one that this file had.
-    let (to, mut target) = encryptor.with_fresh_keys().writer(target)?.body.into_parts();
-    let feed = source.rest(true)?;
-    let done = encryptor.pipeline().run(Work::Reseal(&from, &to), 0, feed, &mut target)?;
-    Ok((target, done))
-}
-
 pub(super) fn open_input(path: &Path) -> Result<Input> {
     let failed = |error| cannot_read(path, error);
     let file = File::open(path).map_err(failed)?;
@@ -162,13 +112,13 @@ pub(super) struct Input {
 
 impl Input {
     /// The length of a regular file, which can be read anywhere.
-    fn regular_len(&self) -> Result<Option<u64>> {
+    pub(super) fn regular_len(&self) -> Result<Option<u64>> {
         let metadata = self.file.metadata().map_err(|error| self.failed(error))?;
         Ok(metadata.is_file().then_some(metadata.len()))
     }
 
     /// All that was not read yet.
-    fn rest(&mut self, regular: bool) -> Result<Feed<'_>> {
+    pub(super) fn rest(&mut self, regular: bool) -> Result<Feed<'_>> {
         if !regular {
             return Ok(Feed::stream(self));
         }

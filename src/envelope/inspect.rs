@@ -1,7 +1,7 @@
 //! What an envelope says of itself to anyone.
 
-use super::core::Core;
-use super::slots;
+use super::core::{Core, SlotsForm};
+use super::slots::{self, SlotCopy};
 use crate::error::Result;
 use crate::key::{EncryptionContext, WrappedKey};
 use std::io::Read;
@@ -20,6 +20,8 @@ pub struct Inspection {
     pub slots_len: u32,
     /// Whether the wrapped keys are kept apart.
     pub detached: bool,
+    /// Whether the envelope is compact: with one slot copy of exactly the needed length.
+    pub compact: bool,
     /// How often the slots were written; none where they are kept apart.
     pub generation: Option<u32>,
     /// The wrapped keys; none where they are kept apart.
@@ -38,28 +40,38 @@ pub enum InspectedEntry {
     },
 }
 
+impl InspectedEntry {
+    pub(super) fn of(bytes: &[u8]) -> Self {
+        match WrappedKey::parse(bytes) {
+            Ok(key) => Self::Known(key),
+            Err(_) => Self::Unknown { len: bytes.len() },
+        }
+    }
+}
+
 /// Reads the header of an envelope, which needs no key and no token.
 ///
 /// # Errors
 /// `NotAnEnvelope` where it is none or is damaged, `Io` where reading fails.
 pub fn inspect(source: &mut impl Read) -> Result<Inspection> {
     let core = Core::read(source)?;
-    let area = core.read_slots(source)?;
-    let half = match core.detached {
-        true => None,
-        false => Some(slots::current(&area)?.ok_or_else(slots::no_valid_half)?.half),
+    let copy = match core.form {
+        SlotsForm::Detached(_) => core.read_slots(source).map(|_| None)?,
+        SlotsForm::Compact => Some(SlotCopy::read_compact(source)?),
+        SlotsForm::Attached(_) => {
+            Some(slots::active(&core.read_slots(source)?)?.ok_or_else(slots::no_valid_copy)?.copy)
+        }
     };
-    let entry = |bytes: &Vec<u8>| match WrappedKey::parse(bytes) {
-        Ok(key) => InspectedEntry::Known(key),
-        Err(_) => InspectedEntry::Unknown { len: bytes.len() },
-    };
+    let compact_len = copy.as_ref().filter(|_| core.is_compact()).map_or(0, SlotCopy::compact_len);
+    let slots_len = core.slots_len() + compact_len;
     Ok(Inspection {
         message_id: core.message_id,
-        header_len: core.body_at(),
-        slots_len: u32::try_from(core.slots_len).unwrap_or(u32::MAX),
-        detached: core.detached,
-        generation: half.as_ref().map(|half| half.generation),
-        entries: half.iter().flat_map(|half| &half.entries).map(entry).collect(),
+        header_len: core.slots_at() + slots_len as u64,
+        slots_len: u32::try_from(slots_len).unwrap_or(u32::MAX),
+        detached: core.is_detached(),
+        compact: core.is_compact(),
+        generation: copy.as_ref().map(|copy| copy.generation),
+        entries: copy.iter().flat_map(|copy| &copy.entries).map(|bytes| InspectedEntry::of(bytes)).collect(),
         context: core.context,
     })
 }

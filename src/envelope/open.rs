@@ -2,11 +2,14 @@
 
 use super::body::{BodyKey, COMMITMENT_LEN, PREFIX_LEN, SALT_LEN};
 use super::core::{Core, read_up_to};
-use super::slots::Half;
+use super::opening::{Opening, UnwrappedEntry};
+use super::slots::{SlotCopy, SlotsKey};
 use super::{BODY_CONTEXT, malformed, verifier};
 use crate::cipher::Engine;
 use crate::error::{Error, ErrorKind, Result};
-use crate::key::{CustomerKey, DataKey, EncryptionContext, KeyProvider, WrappedKey, WrappedKeys, WrappingAlgorithm};
+use crate::key::{
+    CustomerKey, DataKey, EncryptionContext, KeyProvider, UnwrappedKey, WrappedKey, WrappedKeys, WrappingAlgorithm,
+};
 use std::io::Read;
 
 /// Salt and commitment, at the beginning of BODY.
@@ -77,90 +80,94 @@ pub(super) enum Opener<'a> {
 }
 
 impl Opener<'_> {
-    /// The key of the body behind these slots.
-    pub(super) fn body_key(&self, engine: Engine, core: &Core, half: &Half, prefix: &Prefix) -> Result<BodyKey> {
-        let parsed: Vec<_> = half.entries.iter().filter_map(|entry| WrappedKey::parse(entry).ok()).collect();
-        let is_customers = parsed.iter().any(|entry| entry.algorithm() == WrappingAlgorithm::CustomerKey);
+    /// Opens an envelope: returns the key of its body, and the facts that opening has confirmed.
+    pub(super) fn open(
+        &self,
+        engine: Engine,
+        core: &Core,
+        copy: &SlotCopy,
+        prefix: &Prefix,
+    ) -> Result<(BodyKey, Opening)> {
+        let parsed: Vec<_> = copy.entries.iter().map(|entry| WrappedKey::parse(entry).ok()).collect();
+        let is_customers = |entry: &WrappedKey| entry.algorithm() == WrappingAlgorithm::CustomerKey;
+        let has_customers = parsed.iter().flatten().any(is_customers);
         // The caller, never the file, selects the mode.
         match self {
-            Self::Provider(_) if is_customers => Err(Error::new(
+            Self::Provider(_) if has_customers => Err(Error::new(
                 ErrorKind::InvalidArgument,
                 "this file is encrypted under a customer's own key, not under a master key",
             )
             .with_hint("give that key")),
-            Self::Customer(_) if !is_customers => Err(Error::new(
+            Self::Customer(_) if !has_customers => Err(Error::new(
                 ErrorKind::InvalidArgument,
                 "this file is encrypted under a master key, not under a customer's own key",
             )),
             Self::Customer(key) => {
-                let ([entry], 1) = (&parsed[..], half.entries.len()) else {
+                let [Some(entry)] = &parsed[..] else {
                     return Err(malformed("malformed slots: more than the entry of the customer's key"));
                 };
                 verifier::check(key, entry, core.as_bytes())?;
-                prefix.body_key(engine, key.as_data_key(), core).ok_or_else(Error::not_authentic)
+                let body_key = prefix.body_key(engine, key.as_data_key(), core).ok_or_else(Error::not_authentic)?;
+                copy.check(&SlotsKey::derive(key.as_data_key(), core)?)?;
+                Ok((body_key, Opening::new(UnwrappedEntry::of_customer(entry), copy, 0)))
             }
-            Self::Provider(provider) => recover(*provider, engine, core, &half.entries, prefix),
+            Self::Provider(provider) => recover(*provider, engine, core, copy, &parsed, prefix),
         }
     }
 }
 
-/// The first entry whose data key is the one that the body commits to.
+/// Opens the first entry whose data key is the one that the body commits to, and checks the tag with it.
 ///
-/// One at a time: the first may be planted, under a key that the provider trusts, with a data key
-/// of another file.
+/// One at a time: the first may be planted, under a key that the provider trusts, with a data key of another file.
+/// Symmetric entries first: if one opens, a holder of its key has written the slots.
 fn recover(
     provider: &dyn KeyProvider,
     engine: Engine,
     core: &Core,
-    entries: &[Vec<u8>],
+    copy: &SlotCopy,
+    parsed: &[Option<WrappedKey>],
     prefix: &Prefix,
-) -> Result<BodyKey> {
+) -> Result<(BodyKey, Opening)> {
     let mut failures = Vec::new();
-    for entry in entries {
-        // Unknown and malformed ones may be for a newer reader.
-        let Ok(wrapped) = WrappedKey::parse(entry) else { continue };
-        match open_entry(provider, engine, core, wrapped, prefix) {
-            Ok((_, key)) => return Ok(key),
+    for (index, wrapped) in symmetric_first(parsed) {
+        match open_entry(provider, engine, core, wrapped.clone(), prefix) {
+            Ok((unwrapped, body_key)) => {
+                // Another entry that opens gives the same data key, because the body commits to it, and so the same
+                // answer: a wrong tag is final.
+                copy.check(&SlotsKey::derive(&unwrapped.data_key, core)?)?;
+                return Ok((body_key, Opening::new(UnwrappedEntry::of(unwrapped), copy, index)));
+            }
             Err(error) => failures.push(error),
         }
     }
-    Err(most_telling(failures))
+    Err(most_actionable(failures))
 }
 
-/// The data key of one entry, checked against the body's commitment.
+/// Returns the entries in the order in which they are tried. Unknown and malformed ones may be for a newer reader.
+pub(super) fn symmetric_first(parsed: &[Option<WrappedKey>]) -> impl Iterator<Item = (usize, &WrappedKey)> {
+    let known = || parsed.iter().enumerate().filter_map(|(index, entry)| Some((index, entry.as_ref()?)));
+    let symmetric = known().filter(|(_, entry)| !entry.algorithm().is_rsa());
+    symmetric.chain(known().filter(|(_, entry)| entry.algorithm().is_rsa()))
+}
+
+/// Unwraps the data key of one entry, and checks it against the body's commitment.
 pub(super) fn open_entry(
     provider: &dyn KeyProvider,
     engine: Engine,
     core: &Core,
     wrapped: WrappedKey,
     prefix: &Prefix,
-) -> Result<(DataKey, BodyKey)> {
-    let data_key = provider.unwrap_data_key(&WrappedKeys::from(wrapped), &core.context.for_wrapping())?;
-    let key = prefix.body_key(engine, &data_key, core).ok_or_else(Error::not_authentic)?;
-    Ok((data_key, key))
+) -> Result<(UnwrappedKey, BodyKey)> {
+    let unwrapped = provider.unwrap_data_key(&WrappedKeys::from(wrapped), &core.context.for_wrapping())?;
+    let key = prefix.body_key(engine, &unwrapped.data_key, core).ok_or_else(Error::not_authentic)?;
+    Ok((unwrapped, key))
 }
 
-/// Whether it is the token that failed, not the entry: another time it may open.
-pub(super) fn is_of_the_token(error: &Error) -> bool {
-    use ErrorKind as Kind;
-    matches!(
-        error.kind(),
-        Kind::TokenUnavailable
-            | Kind::TokenNotFound
-            | Kind::Timeout
-            | Kind::ModuleUnavailable
-            | Kind::PinRequired
-            | Kind::PinIncorrect
-            | Kind::PinLocked
-    )
-}
-
-/// Of the reasons why entries did not open, the one that the caller can do most about: a token that
-/// does not answer, then a refused ciphertext, then a key that may not be used, then one that is
-/// not there.
-pub(super) fn most_telling(failures: Vec<Error>) -> Error {
+/// Returns the reason why no entry opened that the caller can do most about: a token that does not answer, then a
+/// refused ciphertext, then a key that may not be used, then one that is not there.
+pub(super) fn most_actionable(failures: Vec<Error>) -> Error {
     let rank = |error: &Error| match error.kind() {
-        _ if is_of_the_token(error) => 0,
+        kind if kind.is_unavailable() => 0,
         ErrorKind::NotAuthentic => 1,
         ErrorKind::KeyNotFound => 3,
         _ => 2,

@@ -3,8 +3,11 @@
 
 use super::body::{BodyKey, CHUNK_LEN, PREFIX_LEN, SEALED_CHUNK_LEN, Work};
 use super::core::{Core, FIXED_LEN};
+pub(crate) use super::encryptor::NewHead;
+use super::encryptor::Placement;
 use super::open::Prefix;
-use super::slots::{self, DetachedSlots, Half};
+use super::opening::Opening;
+use super::slots::{self, DetachedSlots, SlotCopy};
 use super::{Decryptor, Encryptor, Rewrap, malformed};
 use crate::cipher::TAG_LEN;
 use crate::error::{Error, ErrorKind, Result};
@@ -12,18 +15,9 @@ use crate::key::{EncryptionContext, WrappedKey, WrappingAlgorithm};
 use bytes::Bytes;
 use std::io::Cursor;
 
-/// The beginning of a new envelope, whose chunks are still to be made.
-pub(crate) struct Begun {
-    /// CORE, SLOTS, salt and commitment.
-    pub(crate) head: Vec<u8>,
-    pub(crate) key: BodyKey,
-    /// The wrapped keys, where they are stored apart.
-    pub(crate) slots: Option<DetachedSlots>,
-}
-
 impl Encryptor<'_> {
     /// Begins an envelope whose CORE and SLOTS are together `header_len` bytes long.
-    pub(crate) fn begin_parts(&self, context: &EncryptionContext, header_len: u32, detached: bool) -> Result<Begun> {
+    pub(crate) fn begin_parts(&self, context: &EncryptionContext, header_len: u32, detached: bool) -> Result<NewHead> {
         let core_len = FIXED_LEN + context.to_bytes().len();
         let too_long = || {
             Error::new(
@@ -38,13 +32,7 @@ impl Encryptor<'_> {
         if !detached && slots_len < *super::core::SLOTS_LEN.start() {
             return Err(too_long());
         }
-        let max_len = self.length_limit();
-        if detached {
-            let (head, key, slots) = sized.header_detached(max_len)?;
-            return Ok(Begun { head, key, slots: Some(slots) });
-        }
-        let (head, key) = sized.header(max_len)?;
-        Ok(Begun { head, key, slots: None })
+        sized.head(self.length_limit(), if detached { Placement::Apart } else { Placement::Inside })
     }
 }
 
@@ -52,7 +40,7 @@ impl Encryptor<'_> {
 pub(crate) struct Header {
     core: Core,
     /// The wrapped keys; none where they are kept apart.
-    half: Option<Half>,
+    copy: Option<SlotCopy>,
     prefix: Prefix,
     bytes: Bytes,
 }
@@ -62,22 +50,26 @@ impl Header {
     pub(crate) fn parse(bytes: &Bytes, header_len: u32) -> Result<Self> {
         let mut source = &bytes[..];
         let core = Core::read(&mut source)?;
-        if core.body_at() != u64::from(header_len) {
+        if core.is_compact() {
+            return Err(Error::new(ErrorKind::NotAnEnvelope, "a compact envelope, which a store does not hold"));
+        }
+        let len = core.slots_at() + core.slots_len() as u64;
+        if len != u64::from(header_len) {
             return Err(Error::new(
                 ErrorKind::NotAnEnvelope,
-                format!("an envelope with a header of {} bytes; all of this store have {header_len}", core.body_at()),
+                format!("an envelope with a header of {len} bytes; all of this store have {header_len}"),
             ));
         }
         let area = core.read_slots(&mut source)?;
-        let half = match core.detached {
-            false => Some(slots::current(&area)?.ok_or_else(slots::no_valid_half)?.half),
+        let copy = match core.is_detached() {
+            false => Some(slots::active(&area)?.ok_or_else(slots::no_valid_copy)?.copy),
             true if area.iter().all(|byte| *byte == 0) => None,
             true => {
                 return Err(malformed("malformed envelope: its slots are detached, and the area for them is not zero"));
             }
         };
         let prefix = Prefix::read(&mut source)?;
-        Ok(Self { core, half, prefix, bytes: bytes.clone() })
+        Ok(Self { core, copy, prefix, bytes: bytes.clone() })
     }
 
     pub(crate) fn message_id(&self) -> [u8; 16] {
@@ -89,25 +81,26 @@ impl Header {
     }
 
     pub(crate) fn is_detached(&self) -> bool {
-        self.core.detached
+        self.core.is_detached()
     }
 
-    /// The wrapped keys; those that are malformed or of a newer version are left out.
-    pub(crate) fn entries(&self, slots: Option<&DetachedSlots>) -> Result<Vec<WrappedKey>> {
-        Ok(self.half(slots)?.entries.iter().filter_map(|entry| WrappedKey::parse(entry).ok()).collect())
+    /// Returns the wrapped keys as the header claims them, without those that are malformed or of a newer version.
+    pub(crate) fn claimed_entries(&self, slots: Option<&DetachedSlots>) -> Result<Vec<WrappedKey>> {
+        Ok(self.copy(slots)?.entries.iter().filter_map(|entry| WrappedKey::parse(entry).ok()).collect())
     }
 
-    fn half<'a>(&'a self, slots: Option<&'a DetachedSlots>) -> Result<&'a Half> {
-        match (&self.half, slots) {
-            (Some(half), None) => Ok(half),
-            (None, Some(slots)) => Ok(slots.half()),
+    fn copy<'a>(&'a self, slots: Option<&'a DetachedSlots>) -> Result<&'a SlotCopy> {
+        match (&self.copy, slots) {
+            (Some(copy), None) => Ok(copy),
+            (None, Some(slots)) => Ok(slots.copy()),
             _ => Err(Error::new(ErrorKind::Internal, "wrapped keys from two places, or from none")),
         }
     }
 
-    /// The key of the body, checked against its commitment. What the context must be is the caller's to check, before.
-    pub(crate) fn body_key(&self, decryptor: &Decryptor<'_>, slots: Option<&DetachedSlots>) -> Result<BodyKey> {
-        decryptor.opener.body_key(decryptor.engine, &self.core, self.half(slots)?, &self.prefix)
+    /// Opens the object: returns the key of the body, checked against its commitment, and what opening has confirmed.
+    /// What the context must be is the caller's to check, before.
+    pub(crate) fn open(&self, decryptor: &Decryptor<'_>, slots: Option<&DetachedSlots>) -> Result<(BodyKey, Opening)> {
+        decryptor.opener.open(decryptor.engine, &self.core, self.copy(slots)?, &self.prefix)
     }
 
     /// New detached slots; none where there is nothing to change.

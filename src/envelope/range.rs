@@ -2,6 +2,7 @@
 
 use super::body::{BodyKey, CHUNK_LEN, PREFIX_LEN, SEALED_CHUNK_LEN, Work, read_full};
 use super::open::Prefix;
+use super::opening::Opening;
 use super::reader::Decryptor;
 use crate::cipher::TAG_LEN;
 use crate::error::{Error, ErrorKind, Result};
@@ -18,6 +19,7 @@ pub struct OpenEnvelope<R: Read + Seek> {
     source: R,
     key: BodyKey,
     context: EncryptionContext,
+    opening: Opening,
     /// Where the first chunk begins.
     chunks_at: u64,
     /// The number of the last chunk.
@@ -30,10 +32,10 @@ pub struct OpenEnvelope<R: Read + Seek> {
 }
 
 pub(super) fn open<R: Read + Seek>(decryptor: &Decryptor<'_>, mut source: R) -> Result<OpenEnvelope<R>> {
-    let (core, half) = decryptor.header(&mut source)?;
+    let (core, copy) = decryptor.header(&mut source)?;
     let prefix = Prefix::read(&mut source)?;
-    let key = decryptor.opener.body_key(decryptor.engine, &core, &half, &prefix)?;
-    let chunks_at = core.body_at() + PREFIX_LEN as u64;
+    let (key, opening) = decryptor.opener.open(decryptor.engine, &core, &copy, &prefix)?;
+    let chunks_at = core.body_at(&copy) + PREFIX_LEN as u64;
     let end = source.seek(SeekFrom::End(0)).map_err(cannot_read)?;
     let chunks_len = end.checked_sub(chunks_at).ok_or_else(Error::not_authentic)?;
     // The last chunk is shorter than the others, and a tag at least.
@@ -45,7 +47,7 @@ pub(super) fn open<R: Read + Seek>(decryptor: &Decryptor<'_>, mut source: R) -> 
         .ok_or_else(Error::not_authentic)?;
     let (sealed, text) = (Vec::new(), Zeroizing::new(Vec::new()));
     let mut envelope =
-        OpenEnvelope { source, key, context: core.context, chunks_at, last, len, sealed, text, loaded: 0..0 };
+        OpenEnvelope { source, key, context: core.context, opening, chunks_at, last, len, sealed, text, loaded: 0..0 };
     // Whether this is the last chunk, and with it the length, is authenticated by opening it.
     match envelope.load(last, last)? {
         (_, Some(error)) => Err(error),
@@ -70,6 +72,12 @@ impl<R: Read + Seek> OpenEnvelope<R> {
     #[must_use]
     pub fn context(&self) -> &EncryptionContext {
         &self.context
+    }
+
+    /// Returns what opening the envelope has confirmed: which key opened it, and what follows from that.
+    #[must_use]
+    pub fn opening(&self) -> &Opening {
+        &self.opening
     }
 
     /// Writes the plaintext from `first` up to and without `end` to `sink`; how much. An `end`

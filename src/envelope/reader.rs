@@ -1,10 +1,11 @@
 //! Decrypting.
 
 use super::body::BodyReader;
-use super::core::Core;
+use super::core::{Core, SlotsForm};
 use super::open::{Expected, Opener, Prefix};
+use super::opening::Opening;
 use super::pipeline::Pipeline;
-use super::slots::{self, DetachedSlots, Half};
+use super::slots::{self, DetachedSlots, SlotCopy};
 use super::{malformed, memory, range};
 use crate::cipher::Engine;
 use crate::error::{Error, ErrorKind, Result};
@@ -97,36 +98,34 @@ impl<'a> Decryptor<'a> {
     pub fn reader<R: Read>(&self, mut source: R) -> Result<DecryptReader<R>> {
         let core = Core::read(&mut source)?;
         self.expected.check(&core)?;
-        let area = core.read_slots(&mut source)?;
-        let half = self.half(&core, &area)?.ok_or_else(slots::no_valid_half)?;
-        self.begin(core, &half, source)
+        let copy = self.slot_copy(&core, &mut source)?.ok_or_else(slots::no_valid_copy)?;
+        self.begin(core, &copy, source)
     }
 
-    /// The same for a source that can go back: where no half is whole, a rewrap may be at work, and
-    /// the slots are read once more.
+    /// Returns the same for a source that can go back: if no slot copy is whole, a rewrap may be at work, and the slots
+    /// are read once more.
     pub(super) fn seekable_reader<R: Read + Seek>(&self, mut source: R) -> Result<DecryptReader<R>> {
-        let (core, half) = self.header(&mut source)?;
-        self.begin(core, &half, source)
+        let (core, copy) = self.header(&mut source)?;
+        self.begin(core, &copy, source)
     }
 
-    /// CORE and the half of SLOTS that counts; `source` is then at BODY.
-    pub(super) fn header<R: Read + Seek>(&self, source: &mut R) -> Result<(Core, Half)> {
+    /// Reads CORE and the active slot copy; `source` is then at BODY.
+    pub(super) fn header<R: Read + Seek>(&self, source: &mut R) -> Result<(Core, SlotCopy)> {
         let core = Core::read(source)?;
         self.expected.check(&core)?;
-        let area = core.read_slots(source)?;
-        if let Some(half) = self.half(&core, &area)? {
-            return Ok((core, half));
+        if let Some(copy) = self.slot_copy(&core, source)? {
+            return Ok((core, copy));
         }
         source.seek(SeekFrom::Start(core.slots_at())).map_err(|error| Error::io("cannot read the envelope", error))?;
-        let area = core.read_slots(source)?;
-        let half = self.half(&core, &area)?.ok_or_else(slots::no_valid_half)?;
-        Ok((core, half))
+        let copy = self.slot_copy(&core, source)?.ok_or_else(slots::no_valid_copy)?;
+        Ok((core, copy))
     }
 
-    fn begin<R: Read>(&self, core: Core, half: &Half, mut source: R) -> Result<DecryptReader<R>> {
+    fn begin<R: Read>(&self, core: Core, copy: &SlotCopy, mut source: R) -> Result<DecryptReader<R>> {
         let prefix = Prefix::read(&mut source)?;
-        let key = self.opener.body_key(self.engine, &core, half, &prefix)?;
-        Ok(DecryptReader { body: BodyReader::new(key, source), context: core.context, threads: self.threads })
+        let (key, opening) = self.opener.open(self.engine, &core, copy, &prefix)?;
+        let (body, is_compact) = (BodyReader::new(key, source), core.is_compact());
+        Ok(DecryptReader { body, context: core.context, opening, is_compact, threads: self.threads })
     }
 
     /// The whole plaintext of an envelope.
@@ -162,17 +161,22 @@ impl<'a> Decryptor<'a> {
         range::open(self, source)
     }
 
-    /// The half of SLOTS that counts; none where neither is whole.
-    pub(super) fn half(&self, core: &Core, area: &[u8]) -> Result<Option<Half>> {
-        match (&self.detached, core.detached) {
-            (None, false) => Ok(slots::current(area)?.map(|current| current.half)),
-            (Some(_), true) if area.iter().any(|byte| *byte != 0) => {
-                Err(malformed("malformed envelope: its slots are detached, and the area for them is not zero"))
+    /// Reads the active slot copy, or `None` if neither is whole; `source` is then at BODY.
+    fn slot_copy(&self, core: &Core, source: &mut impl Read) -> Result<Option<SlotCopy>> {
+        match (&self.detached, core.form) {
+            (None, SlotsForm::Attached(_)) => Ok(slots::active(&core.read_slots(source)?)?.map(|active| active.copy)),
+            (None, SlotsForm::Compact) => SlotCopy::read_compact(source).map(Some),
+            (Some(detached), SlotsForm::Detached(_)) => match core.read_slots(source)?.iter().all(|byte| *byte == 0) {
+                true => Ok(Some(detached.copy().clone())),
+                false => {
+                    Err(malformed("malformed envelope: its slots are detached, and the area for them is not zero"))
+                }
+            },
+            (None, SlotsForm::Detached(_)) => {
+                Err(Error::new(ErrorKind::InvalidArgument, "this envelope keeps its wrapped keys apart")
+                    .with_hint("give its detached slots"))
             }
-            (Some(detached), true) => Ok(Some(detached.half().clone())),
-            (None, true) => Err(Error::new(ErrorKind::InvalidArgument, "this envelope keeps its wrapped keys apart")
-                .with_hint("give its detached slots")),
-            (Some(_), false) => Err(Error::new(
+            (Some(_), SlotsForm::Attached(_) | SlotsForm::Compact) => Err(Error::new(
                 ErrorKind::InvalidArgument,
                 "this envelope holds its wrapped keys itself; detached slots are not for it",
             )),
@@ -197,10 +201,18 @@ impl fmt::Debug for Decryptor<'_> {
 pub struct DecryptReader<R: Read> {
     pub(super) body: BodyReader<R>,
     context: EncryptionContext,
+    opening: Opening,
+    pub(super) is_compact: bool,
     threads: Option<NonZeroUsize>,
 }
 
 impl<R: Read> DecryptReader<R> {
+    /// Returns what opening the envelope has confirmed: which key opened it, and what follows from that.
+    #[must_use]
+    pub fn opening(&self) -> &Opening {
+        &self.opening
+    }
+
     /// The encryption context of the envelope, authenticated.
     #[must_use]
     pub fn context(&self) -> &EncryptionContext {

@@ -8,13 +8,13 @@ mod file_system;
 mod in_place;
 mod plan;
 
-use super::core::{Core, truncated};
+use super::core::{Core, SlotsForm, truncated};
 use super::file::open_input;
 use super::open::{Expected, Prefix};
-use super::slots::{self, Current, DetachedSlots, half_len};
+use super::slots::{self, Active, DetachedSlots, SlotCopy, area_len};
 use crate::durable::{AtomicFile, Replace};
 use crate::error::{Error, ErrorKind, Result};
-use crate::key::{EncryptionContext, KeyName, KeyProvider};
+use crate::key::{EncryptionContext, KeyName, KeyProvider, Origin};
 use std::fmt;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
@@ -25,6 +25,7 @@ pub struct Rewrap<'a> {
     provider: &'a dyn KeyProvider,
     to: Option<KeyName>,
     expected: Expected,
+    origin: Origin,
     copy: bool,
 }
 
@@ -47,7 +48,13 @@ impl<'a> Rewrap<'a> {
     /// current version of that key. Entries that it cannot open stay as they are.
     #[must_use]
     pub fn new(provider: &'a dyn KeyProvider) -> Self {
-        Self { provider, to: None, expected: Expected::Exactly(EncryptionContext::new()), copy: false }
+        Self {
+            provider,
+            to: None,
+            expected: Expected::Exactly(EncryptionContext::new()),
+            origin: Origin::Unverified,
+            copy: false,
+        }
     }
 
     /// Replaces all entries that `provider` can open by one under the current version of `key`.
@@ -71,6 +78,13 @@ impl<'a> Rewrap<'a> {
         self
     }
 
+    /// Moves data keys that an RSA key opened under symmetric keys, too. The caller knows who wrote the files.
+    #[must_use]
+    pub fn danger_assert_origin(mut self) -> Self {
+        self.origin = Origin::DangerAsserted;
+        self
+    }
+
     /// Always writes a copy of the file and renames it over, instead of changing the slots in place:
     /// for devices that may damage what lies beside a write when the power fails. On file systems
     /// that are not known to leave it alone (network, user space, FAT) that is done anyway.
@@ -89,11 +103,11 @@ impl<'a> Rewrap<'a> {
     /// is then as it was.
     pub fn file(&self, path: &Path) -> Result<RewrapOutcome> {
         in_place::with_locked(path, !self.copy, |file| {
-            let (core, current, prefix) = self.read(file, path)?;
-            let plan = plan::plan(self.provider, self.to.as_ref(), &core, &current.half, &prefix)?;
-            match self.copy || !file_system::takes_writes_in_place(file) {
-                true => copy(path, file, self.provider, &core, &current, plan),
-                false => in_place::write(path, file, self.provider, &core, &current, plan),
+            let (core, active, prefix) = self.read(file, path)?;
+            let plan = self.plan(&core, &active.copy, &prefix)?;
+            match self.copy || core.is_compact() || !file_system::takes_writes_in_place(file) {
+                true => copy(path, file, self.provider, &core, &active, plan),
+                false => in_place::write(path, file, self.provider, &core, &active, plan),
             }
         })
     }
@@ -105,66 +119,115 @@ impl<'a> Rewrap<'a> {
     /// As [`file`](Self::file); `InvalidArgument` where the envelope holds its slots itself.
     pub fn detached<R: Read + Seek>(&self, envelope: &mut R, slots: &DetachedSlots) -> Result<Option<DetachedSlots>> {
         let core = Core::read(envelope)?;
-        if !core.detached {
+        if !core.is_detached() {
             return Err(Error::new(ErrorKind::InvalidArgument, "this envelope holds its wrapped keys itself"));
         }
         self.expected.check(&core)?;
-        envelope.seek(SeekFrom::Start(core.body_at())).map_err(|error| Error::io("cannot read the envelope", error))?;
+        envelope
+            .seek(SeekFrom::Start(core.body_at(slots.copy())))
+            .map_err(|error| Error::io("cannot read the envelope", error))?;
         let prefix = Prefix::read(envelope)?;
-        match plan::plan(self.provider, self.to.as_ref(), &core, slots.half(), &prefix)? {
+        match self.plan(&core, slots.copy(), &prefix)? {
             None => Ok(None),
             Some(plan) => {
                 plan.verify(self.provider, &core)?;
-                DetachedSlots::from_half(slots.half().successor(plan.entries)?).map(Some)
+                DetachedSlots::from_copy(plan.successor(slots.copy())?).map(Some)
             }
         }
     }
 
-    fn read(&self, file: &mut std::fs::File, path: &Path) -> Result<(Core, Current, Prefix)> {
+    /// Rewraps a compact envelope in memory, and returns what replaces it, or `None` if there is nothing to change.
+    ///
+    /// ```
+    /// # #[cfg(feature = "testkit")] {
+    /// # use keyward::{AlgorithmChoice, Decryptor, Encryptor, KeyAdmin, KeyName, envelope::Rewrap};
+    /// # let provider = keyward::testkit::MemoryProvider::new();
+    /// # let key: KeyName = "records".parse()?;
+    /// # provider.create_key(&key, AlgorithmChoice::Auto)?;
+    /// let record = Encryptor::new(&provider, &key).compact().encrypt(b"Ada Lovelace")?;
+    /// assert_eq!(Rewrap::new(&provider).compact(&record)?, None);
+    ///
+    /// provider.rotate_key(&key, None)?;
+    /// let rewrapped = Rewrap::new(&provider).compact(&record)?.expect("the key has a newer version");
+    /// assert_eq!(Decryptor::new(&provider).decrypt(&rewrapped)?, b"Ada Lovelace");
+    /// # }
+    /// # Ok::<(), keyward::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`file`](Self::file); `InvalidArgument` if the envelope is not compact.
+    pub fn compact(&self, envelope: &[u8]) -> Result<Option<Vec<u8>>> {
+        let mut source = envelope;
+        let core = Core::read(&mut source)?;
+        if !core.is_compact() {
+            return Err(Error::new(ErrorKind::InvalidArgument, "this envelope is not compact"));
+        }
+        self.expected.check(&core)?;
+        let copy = SlotCopy::read_compact(&mut source)?;
+        let body = source;
+        let Some(plan) = self.plan(&core, &copy, &Prefix::read(&mut source)?)? else { return Ok(None) };
+        plan.verify(self.provider, &core)?;
+        Ok(Some([core.as_bytes(), &plan.successor(&copy)?.encode_compact()?, body].concat()))
+    }
+
+    fn plan(&self, core: &Core, copy: &SlotCopy, prefix: &Prefix) -> Result<Option<plan::Plan>> {
+        plan::plan(self.provider, self.to.as_ref(), self.origin, core, copy, prefix)
+    }
+
+    fn read(&self, file: &mut std::fs::File, path: &Path) -> Result<(Core, Active, Prefix)> {
         let failed = |error| Error::io(format!("cannot read '{}'", path.display()), error);
         file.rewind().map_err(failed)?;
         let core = Core::read(file)?;
         self.expected.check(&core)?;
-        if core.detached {
-            return Err(Error::new(ErrorKind::InvalidArgument, "this envelope keeps its wrapped keys apart")
-                .with_hint("rewrap its detached slots"));
-        }
-        let area = core.read_slots(file)?;
-        let current = slots::current(&area)?.ok_or_else(slots::no_valid_half)?;
+        let active = match core.form {
+            SlotsForm::Detached(_) => {
+                return Err(Error::new(ErrorKind::InvalidArgument, "this envelope keeps its wrapped keys apart")
+                    .with_hint("rewrap its detached slots"));
+            }
+            SlotsForm::Compact => Active { copy: SlotCopy::read_compact(file)?, position: 0, other_is_empty: true },
+            SlotsForm::Attached(_) => slots::active(&core.read_slots(file)?)?.ok_or_else(slots::no_valid_copy)?,
+        };
         let prefix = Prefix::read(file)?;
-        Ok((core, current, prefix))
+        Ok((core, active, prefix))
     }
 }
 
-/// Writes the file anew with other slots. Where nothing changes but an old half is still there, it
-/// goes.
+/// Replaces the file by a copy with other slots. If nothing changes but an old slot copy is still there, the copy is
+/// without it.
 fn copy(
     path: &Path,
     file: &mut std::fs::File,
     provider: &dyn KeyProvider,
     core: &Core,
-    current: &Current,
+    active: &Active,
     plan: Option<plan::Plan>,
 ) -> Result<RewrapOutcome> {
-    let half = match &plan {
-        Some(plan) => current.half.successor(plan.entries.clone())?,
-        None if current.other_is_empty => return Ok(RewrapOutcome::Unchanged),
-        None => current.half.clone(),
+    let copy = match &plan {
+        Some(plan) => plan.successor(&active.copy)?,
+        None if active.other_is_empty => return Ok(RewrapOutcome::Unchanged),
+        None => active.copy.clone(),
     };
-    let mut area = half.encode(half_len(core.slots_len))?;
-    area.resize(core.slots_len, 0);
+    let area = match core.is_compact() {
+        true => copy.encode_compact()?,
+        false => {
+            let mut area = copy.encode(area_len(core.slots_len()))?;
+            area.resize(core.slots_len(), 0);
+            area
+        }
+    };
     let outcome = match plan {
         None => RewrapOutcome::Unchanged,
         Some(plan) => {
             plan.verify(provider, core)?;
-            RewrapOutcome::Rewrapped { generation: half.generation, entries: plan.new_entries() }
+            RewrapOutcome::Rewrapped { generation: copy.generation, entries: plan.new_entries() }
         }
     };
     let mut target = AtomicFile::create(path, Replace::Yes)?;
     let failed = |error| Error::io(format!("cannot write a copy of '{}'", path.display()), error);
     target.write_all(core.as_bytes()).and_then(|()| target.write_all(&area)).map_err(failed)?;
-    file.seek(SeekFrom::Start(core.body_at())).map_err(failed)?;
-    let expected = file.metadata().map_err(failed)?.len().checked_sub(core.body_at()).ok_or_else(truncated)?;
+    let body_at = core.body_at(&active.copy);
+    file.seek(SeekFrom::Start(body_at)).map_err(failed)?;
+    let expected = file.metadata().map_err(failed)?.len().checked_sub(body_at).ok_or_else(truncated)?;
     let copied = std::io::copy(file, &mut target.file()).map_err(failed)?;
     if copied != expected {
         return Err(failed(std::io::ErrorKind::UnexpectedEof.into()));

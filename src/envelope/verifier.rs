@@ -4,7 +4,7 @@
 use super::malformed;
 use crate::cipher::{hkdf_expand_sha512, random};
 use crate::error::{Error, Result};
-use crate::key::{CustomerKey, KekId, WrappedKey, WrappingAlgorithm};
+use crate::key::{CustomerKey, KekId, WrapOccasion, WrappedKey, WrappingAlgorithm};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
@@ -17,13 +17,13 @@ pub(super) fn entry(key: &CustomerKey, core: &[u8]) -> Result<WrappedKey> {
     let mut salt = [0; SALT_LEN];
     random(&mut salt)?;
     let verifier = verifier(key, &salt, core)?;
-    WrappedKey::new(WrappingAlgorithm::CustomerKey, NO_KEK, salt, verifier)
+    WrappedKey::new(WrapOccasion::Generation, WrappingAlgorithm::CustomerKey, NO_KEK, salt, verifier)
 }
 
 /// Checks the one entry of a file against `key`, in constant time.
 pub(super) fn check(key: &CustomerKey, entry: &WrappedKey, core: &[u8]) -> Result<()> {
-    if entry.kek_id() != NO_KEK {
-        return Err(malformed("malformed slots: the entry of a customer's key has a KEK id"));
+    if entry.kek_id() != NO_KEK || entry.occasion() != WrapOccasion::Generation {
+        return Err(malformed("malformed slots: the entry of a customer's key has a KEK id or was made later"));
     }
     let expected = verifier(key, entry.parameters(), core)?;
     if bool::from(entry.ciphertext().ct_eq(&expected)) { Ok(()) } else { Err(Error::not_authentic()) }

@@ -97,7 +97,8 @@ pub(super) fn refusal(session: &Session<'_>, key: &MasterKey) -> Result<Option<O
         if let Some(byte) = ciphertext.len().checked_sub(at).and_then(|index| ciphertext.get_mut(index)) {
             *byte ^= 1;
         }
-        let altered = WrappedKey::new(canary.algorithm(), canary.kek_id(), canary.parameters(), ciphertext)?;
+        let altered =
+            WrappedKey::new(canary.occasion(), canary.algorithm(), canary.kek_id(), canary.parameters(), ciphertext)?;
         match wrap::unwrap(session, key, &altered, &context) {
             Err(error) if error.kind() == ErrorKind::NotAuthentic => codes.push(session.doubted_code()),
             Err(error) => return Err(error),

@@ -238,7 +238,9 @@ mod tests {
 
     fn sample() -> Record {
         let kek_id = KekId::from_bytes([3; 16]);
-        let canary = WrappedKey::new(WrappingAlgorithm::AesKw, kek_id, vec![], vec![5; 72]).unwrap();
+        let canary =
+            WrappedKey::new(crate::WrapOccasion::Generation, WrappingAlgorithm::AesKw, kek_id, vec![], vec![5; 72])
+                .unwrap();
         let record = Record::new(kek_id, WrappingAlgorithm::AesKw, Provenance::Generated);
         Record { canary: Some(canary), ..record }
     }

@@ -3,7 +3,7 @@
 use super::object::MasterKey;
 use super::{HsmProvider, canary, wrap};
 use crate::error::{Error, ErrorKind, Result};
-use crate::key::{DataKey, DataKeyLength, KekId, KeyRef, KeyState, WrappedKey};
+use crate::key::{DataKey, DataKeyLength, KekId, KeyRef, KeyState, WrapOccasion, WrappedKey};
 use crate::token::{Repeat, Session};
 use sha2::{Digest, Sha256};
 use std::fmt::{self, Write as _};
@@ -98,10 +98,10 @@ impl HsmProvider {
     /// # Errors
     /// As [`open_canary`](Self::open_canary), and as [`make_canary`](Self::make_canary) on the other token.
     pub fn canary_for(&self, canary: &Canary, sibling: &Self, id: KekId) -> Result<Canary> {
-        let data_key = self.unwrap_one(&canary.wrapped, &canary::context()?)?;
-        canary.check(&data_key)?;
+        let unwrapped = self.unwrap_one(&canary.wrapped, &canary::context()?)?;
+        canary.check(&unwrapped.data_key)?;
         sibling.with_active(id, |session, key| {
-            let wrapped = wrap::wrap(session, key, &data_key, &canary::context()?)?;
+            let wrapped = wrap::wrap(session, key, &unwrapped.data_key, &canary::context()?, WrapOccasion::Later)?;
             let canary = Canary { wrapped, digest: canary.digest };
             canary.open(session, key)?;
             Ok(canary)
@@ -114,7 +114,7 @@ impl HsmProvider {
     /// `NotAuthentic` where the key of that id is another; `KeyNotFound` where there is none; and as
     /// [`KeyProvider::unwrap_data_key`](crate::KeyProvider::unwrap_data_key).
     pub fn open_canary(&self, canary: &Canary) -> Result<()> {
-        canary.check(&self.unwrap_one(&canary.wrapped, &canary::context()?)?)
+        canary.check(&self.unwrap_one(&canary.wrapped, &canary::context()?)?.data_key)
     }
 
     /// Opens the canary that a key wrapped when it was made and that lies in its record. `false` where there
@@ -182,8 +182,14 @@ mod tests {
 
     #[test]
     fn a_canary_comes_back_from_its_text() {
-        let wrapped =
-            WrappedKey::new(WrappingAlgorithm::AesKw, KekId::from_bytes([3; 16]), vec![], vec![5; 72]).unwrap();
+        let wrapped = WrappedKey::new(
+            WrapOccasion::Later,
+            WrappingAlgorithm::AesKw,
+            KekId::from_bytes([3; 16]),
+            vec![],
+            vec![5; 72],
+        )
+        .unwrap();
         let canary = Canary { wrapped, digest: [9; 32] };
         let text = canary.to_string();
         assert_eq!(text.parse::<Canary>().unwrap(), canary);

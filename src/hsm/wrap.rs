@@ -2,7 +2,10 @@
 
 use super::object::MasterKey;
 use crate::error::{Error, ErrorKind, Result};
-use crate::key::{DataKey, DataKeyLength, EncryptionContext, WrappedKey, WrappingAlgorithm, binding, binding_digest};
+use crate::key::{
+    DataKey, DataKeyLength, EncryptionContext, KeyDescription, WrapOccasion, WrappedKey, WrappingAlgorithm, binding,
+    binding_digest,
+};
 use crate::token::{Attribute, KeyType, Mechanism, OaepHash, ObjectClass, ObjectHandle, Session};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
@@ -22,7 +25,7 @@ pub(super) fn generate(
 ) -> Result<(DataKey, WrappedKey)> {
     if key.description.algorithm != WrappingAlgorithm::AesGcm {
         let data_key = DataKey::try_fill(length, |bytes| session.random(bytes))?;
-        let wrapped = wrap(session, key, &data_key, context)?;
+        let wrapped = wrap(session, key, &data_key, context, WrapOccasion::Generation)?;
         return Ok((data_key, wrapped));
     }
     // The key and the IV in one call: on a network HSM each is a round trip.
@@ -30,16 +33,17 @@ pub(super) fn generate(
     let iv_len = if session.chooses_iv() { 0 } else { GCM_IV_LEN };
     session.random(&mut random[..len + iv_len])?;
     let data_key = DataKey::from_slice(&random[..len])?;
-    let wrapped = wrap_gcm(session, key, &data_key, context, &random[len..len + GCM_IV_LEN])?;
+    let wrapped = wrap_gcm(session, key, &data_key, context, WrapOccasion::Generation, &random[len..len + GCM_IV_LEN])?;
     Ok((data_key, wrapped))
 }
 
-/// Wraps a data key under `key`, bound to `context`.
+/// Wraps a data key under `key`, bound to `context` and to when that is done.
 pub(super) fn wrap(
     session: &Session<'_>,
     key: &MasterKey,
     data_key: &DataKey,
     context: &EncryptionContext,
+    occasion: WrapOccasion,
 ) -> Result<WrappedKey> {
     match key.description.algorithm {
         WrappingAlgorithm::AesGcm => {
@@ -47,11 +51,11 @@ pub(super) fn wrap(
             if !session.chooses_iv() {
                 session.random(&mut iv)?;
             }
-            wrap_gcm(session, key, data_key, context, &iv)
+            wrap_gcm(session, key, data_key, context, occasion, &iv)
         }
-        WrappingAlgorithm::AesKw => wrap_kw(session, key, data_key, context),
+        WrappingAlgorithm::AesKw => wrap_kw(session, key, data_key, context, occasion),
         WrappingAlgorithm::RsaOaep | WrappingAlgorithm::RsaOaepSha1 => match &key.public {
-            Some(public) => public.wrap(data_key, context),
+            Some(public) => public.wrap(data_key, context, occasion),
             None => Err(Error::new(ErrorKind::KeyAttributes, "the public half of the key cannot be read")),
         },
         WrappingAlgorithm::CustomerKey => Err(Error::new(ErrorKind::Internal, "a customer key is not on a token")),
@@ -81,10 +85,11 @@ fn wrap_gcm(
     key: &MasterKey,
     data_key: &DataKey,
     context: &EncryptionContext,
+    occasion: WrapOccasion,
     iv: &[u8],
 ) -> Result<WrappedKey> {
     let kek_id = key.description.kek_id;
-    let aad = binding(WrappingAlgorithm::AesGcm, kek_id, context);
+    let aad = binding(occasion, WrappingAlgorithm::AesGcm, kek_id, context);
     let plaintext = data_key.expose_secret();
     let len = plaintext.len() + GCM_TAG_LEN;
     let (used, ciphertext) = session.encrypt_gcm(key.handle, iv.to_vec(), aad, plaintext, len)?;
@@ -95,7 +100,7 @@ fn wrap_gcm(
         // One IV for all wraps would give the key away.
         return Err(Error::new(ErrorKind::TokenUnavailable, "the token did not say which IV it used"));
     }
-    WrappedKey::new(WrappingAlgorithm::AesGcm, kek_id, used, ciphertext)
+    WrappedKey::new(occasion, WrappingAlgorithm::AesGcm, kek_id, used, ciphertext)
 }
 
 fn unwrap_gcm(
@@ -106,7 +111,7 @@ fn unwrap_gcm(
 ) -> Result<DataKey> {
     let length = wrapped.ciphertext().len().checked_sub(GCM_TAG_LEN).and_then(DataKeyLength::from_bytes);
     let length = length.ok_or_else(Error::not_authentic)?;
-    let aad = binding(WrappingAlgorithm::AesGcm, key.description.kek_id, context);
+    let aad = binding(wrapped.occasion(), WrappingAlgorithm::AesGcm, key.description.kek_id, context);
     // Never an empty IV: SoftHSM takes one. `WrappedKey` has seen to it.
     let mechanism = Mechanism::AesGcm { iv: wrapped.parameters().to_vec(), aad };
     // Room for the tag as well: SoftHSM asks for as much as the ciphertext is long.
@@ -122,11 +127,12 @@ fn wrap_kw(
     key: &MasterKey,
     data_key: &DataKey,
     context: &EncryptionContext,
+    occasion: WrapOccasion,
 ) -> Result<WrappedKey> {
     let kek_id = key.description.kek_id;
     let mut value = Vec::with_capacity(data_key.expose_secret().len() + DIGEST_LEN);
     value.extend_from_slice(data_key.expose_secret());
-    value.extend_from_slice(&binding_digest(WrappingAlgorithm::AesKw, kek_id, context));
+    value.extend_from_slice(&binding_digest(occasion, WrappingAlgorithm::AesKw, kek_id, context));
     // RFC 3394 adds one block of 8 bytes.
     let len = value.len() + 8;
     let mut template = data_key_object();
@@ -136,7 +142,7 @@ fn wrap_kw(
     if ciphertext.len() != len {
         return Err(unexpected_length("AES-KW"));
     }
-    WrappedKey::new(WrappingAlgorithm::AesKw, kek_id, Vec::new(), ciphertext)
+    WrappedKey::new(occasion, WrappingAlgorithm::AesKw, kek_id, Vec::new(), ciphertext)
 }
 
 fn unwrap_kw(
@@ -148,7 +154,7 @@ fn unwrap_kw(
     let handle = session.unwrap_key(Mechanism::AesKeyWrap, key.handle, wrapped.ciphertext(), data_key_object())?;
     let object = SessionObject { session, handle };
     let plaintext = session.read_value(object.handle, MAX_PLAINTEXT)?;
-    split_bound(&plaintext, key, context)
+    split_bound(&plaintext, key, wrapped, context)
 }
 
 fn unwrap_oaep(
@@ -159,12 +165,18 @@ fn unwrap_oaep(
     hash: OaepHash,
 ) -> Result<DataKey> {
     let plaintext = session.decrypt(Mechanism::RsaOaep(hash), key.handle, wrapped.ciphertext(), MAX_PLAINTEXT)?;
-    split_bound(&plaintext, key, context)
+    split_bound(&plaintext, key, wrapped, context)
 }
 
 /// Splits `DEK ‖ SHA-256(bind)` and compares the digest in constant time.
-fn split_bound(plaintext: &[u8], key: &MasterKey, context: &EncryptionContext) -> Result<DataKey> {
-    let expected = binding_digest(key.description.algorithm, key.description.kek_id, context);
+fn split_bound(
+    plaintext: &[u8],
+    key: &MasterKey,
+    wrapped: &WrappedKey,
+    context: &EncryptionContext,
+) -> Result<DataKey> {
+    let KeyDescription { algorithm, kek_id, .. } = key.description;
+    let expected = binding_digest(wrapped.occasion(), algorithm, kek_id, context);
     let (data_key, digest) = plaintext.split_last_chunk::<DIGEST_LEN>().ok_or_else(Error::not_authentic)?;
     if !bool::from(digest.ct_eq(&expected)) {
         return Err(Error::not_authentic());

@@ -1,8 +1,8 @@
 //! The seam: who protects data keys, and who administers master keys.
 
 use super::{
-    DataKey, DataKeyLength, EncryptionContext, KekId, KeyName, KeyVersion, Provenance, PublicKey, WrappedKeys,
-    WrappingAlgorithm,
+    DataKey, DataKeyLength, EncryptionContext, KekId, KeyName, KeyVersion, Origin, Provenance, PublicKey, UnwrappedKey,
+    WrappedKeys, WrappingAlgorithm,
 };
 use crate::error::{Error, Result};
 use std::fmt;
@@ -206,11 +206,22 @@ pub trait KeyProvider: Send + Sync {
     /// Wraps a data key that exists under the current version of `key`.
     fn wrap_data_key(&self, key: &KeyName, context: &EncryptionContext, data_key: &DataKey) -> Result<WrappedKeys>;
 
-    /// Recovers the data key from the first of `wrapped` that this provider can and may unwrap.
-    fn unwrap_data_key(&self, wrapped: &WrappedKeys, context: &EncryptionContext) -> Result<DataKey>;
+    /// Unwraps the first of `wrapped` that this provider can and may unwrap, symmetric ones first, and returns the data
+    /// key with the facts of what opened.
+    fn unwrap_data_key(&self, wrapped: &WrappedKeys, context: &EncryptionContext) -> Result<UnwrappedKey>;
 
-    /// Recovers the data key and wraps it under the current version of `to`.
-    fn rewrap_data_key(&self, wrapped: &WrappedKeys, context: &EncryptionContext, to: &KeyName) -> Result<WrappedKeys>;
+    /// Unwraps the data key, wraps it under the current version of `to`, and returns all wrapped keys with the new ones
+    /// in the place of those that opened to this data key. Those that did not open stay.
+    ///
+    /// What an RSA key opened goes under a symmetric key only if the caller asserts its [`Origin`]; else the answer is
+    /// `OriginUnverified`.
+    fn rewrap_data_key(
+        &self,
+        wrapped: &WrappedKeys,
+        context: &EncryptionContext,
+        to: &KeyName,
+        origin: Origin,
+    ) -> Result<WrappedKeys>;
 }
 
 /// Administers master keys. As with [`KeyProvider`] there are no default bodies:
@@ -284,11 +295,11 @@ macro_rules! forward {
             fn wrap_data_key(&self, key: &KeyName, context: &EncryptionContext, data_key: &DataKey) -> Result<WrappedKeys> {
                 (**self).wrap_data_key(key, context, data_key)
             }
-            fn unwrap_data_key(&self, wrapped: &WrappedKeys, context: &EncryptionContext) -> Result<DataKey> {
+            fn unwrap_data_key(&self, wrapped: &WrappedKeys, context: &EncryptionContext) -> Result<UnwrappedKey> {
                 (**self).unwrap_data_key(wrapped, context)
             }
-            fn rewrap_data_key(&self, wrapped: &WrappedKeys, context: &EncryptionContext, to: &KeyName) -> Result<WrappedKeys> {
-                (**self).rewrap_data_key(wrapped, context, to)
+            fn rewrap_data_key(&self, wrapped: &WrappedKeys, context: &EncryptionContext, to: &KeyName, origin: Origin) -> Result<WrappedKeys> {
+                (**self).rewrap_data_key(wrapped, context, to, origin)
             }
         }
         impl<P: KeyAdmin + ?Sized> KeyAdmin for $wrapper {

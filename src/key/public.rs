@@ -2,7 +2,7 @@
 
 use super::{
     DataKey, DataKeyLength, EncryptionContext, KekId, KeyDescription, KeyName, KeyProvider, KeyRef, KeyState,
-    KeyVersion, WrappedKey, WrappedKeys, WrappingAlgorithm, binding_digest,
+    KeyVersion, Origin, UnwrappedKey, WrapOccasion, WrappedKey, WrappedKeys, WrappingAlgorithm, binding_digest,
 };
 use crate::error::{Error, ErrorKind, Result};
 use rsa::pkcs8::{DecodePublicKey, EncodePublicKey, LineEnding};
@@ -158,7 +158,12 @@ impl PublicKey {
     }
 
     /// Wraps `data_key`, bound to `context`.
-    pub(crate) fn wrap(&self, data_key: &DataKey, context: &EncryptionContext) -> Result<WrappedKey> {
+    pub(crate) fn wrap(
+        &self,
+        data_key: &DataKey,
+        context: &EncryptionContext,
+        occasion: WrapOccasion,
+    ) -> Result<WrappedKey> {
         if self.modulus_bits() < Self::MIN_MODULUS_BITS {
             return Err(Error::new(
                 ErrorKind::Unsupported,
@@ -173,14 +178,14 @@ impl PublicKey {
         }
         let mut plaintext = Zeroizing::new(Vec::with_capacity(64));
         plaintext.extend_from_slice(data_key.expose_secret());
-        plaintext.extend_from_slice(&binding_digest(self.algorithm, self.kek_id, context));
+        plaintext.extend_from_slice(&binding_digest(occasion, self.algorithm, self.kek_id, context));
         let mut rng = rsa::rand_core::UnwrapErr(getrandom::SysRng);
         let ciphertext = match self.algorithm {
             WrappingAlgorithm::RsaOaepSha1 => self.key.encrypt(&mut rng, Oaep::<sha1::Sha1>::new(), &plaintext),
             _ => self.key.encrypt(&mut rng, Oaep::<Sha256>::new(), &plaintext),
         }
         .map_err(|error| Error::new(ErrorKind::Internal, "RSA-OAEP encryption failed").with_source(error))?;
-        WrappedKey::new(self.algorithm, self.kek_id, Vec::new(), ciphertext)
+        WrappedKey::new(occasion, self.algorithm, self.kek_id, Vec::new(), ciphertext)
     }
 }
 
@@ -248,7 +253,7 @@ impl KeyProvider for PublicKeyProvider {
     ) -> Result<(DataKey, WrappedKeys)> {
         self.expect(key)?;
         let data_key = DataKey::try_fill(length, crate::cipher::random)?;
-        let wrapped = self.0.wrap(&data_key, context)?;
+        let wrapped = self.0.wrap(&data_key, context, WrapOccasion::Generation)?;
         Ok((data_key, wrapped.into()))
     }
 
@@ -264,14 +269,14 @@ impl KeyProvider for PublicKeyProvider {
 
     fn wrap_data_key(&self, key: &KeyName, context: &EncryptionContext, data_key: &DataKey) -> Result<WrappedKeys> {
         self.expect(key)?;
-        Ok(self.0.wrap(data_key, context)?.into())
+        Ok(self.0.wrap(data_key, context, WrapOccasion::Later)?.into())
     }
 
-    fn unwrap_data_key(&self, _: &WrappedKeys, _: &EncryptionContext) -> Result<DataKey> {
+    fn unwrap_data_key(&self, _: &WrappedKeys, _: &EncryptionContext) -> Result<UnwrappedKey> {
         Err(Self::cannot_recover())
     }
 
-    fn rewrap_data_key(&self, _: &WrappedKeys, _: &EncryptionContext, _: &KeyName) -> Result<WrappedKeys> {
+    fn rewrap_data_key(&self, _: &WrappedKeys, _: &EncryptionContext, _: &KeyName, _: Origin) -> Result<WrappedKeys> {
         Err(Self::cannot_recover())
     }
 }
@@ -306,10 +311,10 @@ mod tests {
             let public = PublicKey::parse(&public.to_text().unwrap()).unwrap();
             for len in [16, 32] {
                 let data_key = DataKey::from_slice(&vec![9; len]).unwrap();
-                let wrapped = public.wrap(&data_key, &context).unwrap();
+                let wrapped = public.wrap(&data_key, &context, WrapOccasion::Later).unwrap();
                 let mut out = vec![0; private.min_output_size()];
                 let opened = private.decrypt(oaep, wrapped.ciphertext(), &mut out, None).unwrap();
-                let bound = binding_digest(algorithm, public.kek_id(), &context);
+                let bound = binding_digest(WrapOccasion::Later, algorithm, public.kek_id(), &context);
                 assert_eq!(*opened, [&vec![9; len][..], &bound].concat(), "{algorithm}, {len}");
             }
         }
@@ -319,7 +324,7 @@ mod tests {
     fn short_moduli_are_not_wrapped_under() {
         let (_, public) = pair(KeySize::Rsa2048, WrappingAlgorithm::RsaOaep);
         let data_key = DataKey::from_slice(&[9; 32]).unwrap();
-        let error = public.wrap(&data_key, &EncryptionContext::new()).unwrap_err();
+        let error = public.wrap(&data_key, &EncryptionContext::new(), WrapOccasion::Later).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unsupported);
         assert!(error.to_string().contains("2048"), "{error}");
     }

@@ -85,9 +85,37 @@ impl FromStr for WrappingAlgorithm {
     }
 }
 
+/// When a data key was wrapped: the first byte of a wrapped key, and part of what its wrapping is bound to.
+///
+/// Under a symmetric KEK the token authenticates it. So [`Generation`](Self::Generation) under version N of a key
+/// proves that the data key was made when N was current: nothing that had its data key from elsewhere, or from an
+/// older version, can be wrapped so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum WrapOccasion {
+    /// When the data key was generated.
+    Generation,
+    /// Later: the data key existed before, for another recipient or under another version.
+    Later,
+}
+
+impl WrapOccasion {
+    /// Both of them.
+    pub const ALL: [Self; 2] = [Self::Generation, Self::Later];
+
+    /// The code in the format.
+    #[must_use]
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Generation => 1,
+            Self::Later => 2,
+        }
+    }
+}
+
 /// One data key wrapped by one KEK: opaque to everyone but the token that holds the KEK.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct WrappedKey {
+    occasion: WrapOccasion,
     algorithm: WrappingAlgorithm,
     kek_id: KekId,
     parameters: Vec<u8>,
@@ -95,13 +123,12 @@ pub struct WrappedKey {
 }
 
 impl WrappedKey {
-    const VERSION: u8 = 1;
-
-    /// A wrapped key of its parts.
+    /// Returns a wrapped key of its parts.
     ///
     /// # Errors
-    /// `NotAnEnvelope` where a length is not one that the algorithm has.
+    /// `NotAnEnvelope` if a length is not one that the algorithm has.
     pub fn new(
+        occasion: WrapOccasion,
         algorithm: WrappingAlgorithm,
         kek_id: KekId,
         parameters: impl Into<Vec<u8>>,
@@ -111,7 +138,14 @@ impl WrappedKey {
         if !algorithm.accepts(parameters.len(), ciphertext.len()) {
             return Err(malformed("malformed wrapped key: a length does not fit the algorithm"));
         }
-        Ok(Self { algorithm, kek_id, parameters, ciphertext })
+        Ok(Self { occasion, algorithm, kek_id, parameters, ciphertext })
+    }
+
+    /// Returns when the data key was wrapped, as the wrapped key claims. Only unwrapping under a symmetric KEK confirms
+    /// it.
+    #[must_use]
+    pub fn occasion(&self) -> WrapOccasion {
+        self.occasion
     }
 
     /// How the key is wrapped.
@@ -157,7 +191,7 @@ impl WrappedKey {
         let parameters_len = u8::try_from(self.parameters.len()).unwrap_or(u8::MAX);
         let ciphertext_len = u16::try_from(self.ciphertext.len()).unwrap_or(u16::MAX);
         let mut out = Vec::with_capacity(21 + self.parameters.len() + self.ciphertext.len());
-        out.extend([Self::VERSION, self.algorithm.code()]);
+        out.extend([self.occasion.code(), self.algorithm.code()]);
         out.extend(self.kek_id.as_bytes());
         out.push(parameters_len);
         out.extend(&self.parameters);
@@ -169,14 +203,15 @@ impl WrappedKey {
     /// Parses [`to_bytes`](Self::to_bytes), strictly.
     ///
     /// # Errors
-    /// `NotAnEnvelope` for an unknown version or algorithm, a length that the algorithm does not
+    /// `NotAnEnvelope` for an unknown occasion or algorithm, a length that the algorithm does not
     /// have, and bytes missing or left over.
     pub fn parse(bytes: &[u8]) -> Result<Self> {
         let cut = || malformed("malformed wrapped key: cut short");
-        let (&[version, code], rest) = bytes.split_first_chunk::<2>().ok_or_else(cut)?;
-        if version != Self::VERSION {
-            return Err(malformed("malformed wrapped key: unknown version"));
-        }
+        let (&[occasion, code], rest) = bytes.split_first_chunk::<2>().ok_or_else(cut)?;
+        let occasion = WrapOccasion::ALL
+            .into_iter()
+            .find(|known| known.code() == occasion)
+            .ok_or_else(|| malformed("malformed wrapped key: unknown first byte"))?;
         let algorithm = WrappingAlgorithm::ALL
             .into_iter()
             .find(|algorithm| algorithm.code() == code)
@@ -188,7 +223,7 @@ impl WrappedKey {
         if ciphertext.len() != usize::from(u16::from_be_bytes(ciphertext_len)) {
             return Err(malformed("malformed wrapped key: bytes missing or left over"));
         }
-        Self::new(algorithm, KekId::from_bytes(*kek_id), parameters, ciphertext)
+        Self::new(occasion, algorithm, KekId::from_bytes(*kek_id), parameters, ciphertext)
     }
 }
 
@@ -245,20 +280,30 @@ impl<'a> IntoIterator for &'a WrappedKeys {
     }
 }
 
-/// What a wrapping is bound to: format version, algorithm, KEK and encryption context.
+/// Returns what a wrapping is bound to: when it was made, the algorithm, the KEK and the encryption context.
 /// AES-GCM takes it as additional authenticated data.
-pub(crate) fn binding(algorithm: WrappingAlgorithm, kek_id: KekId, context: &EncryptionContext) -> Vec<u8> {
+pub(crate) fn binding(
+    occasion: WrapOccasion,
+    algorithm: WrappingAlgorithm,
+    kek_id: KekId,
+    context: &EncryptionContext,
+) -> Vec<u8> {
     let mut out = b"keyward.wrap.v1\0".to_vec();
-    out.extend([WrappedKey::VERSION, algorithm.code()]);
+    out.extend([occasion.code(), algorithm.code()]);
     out.extend(kek_id.as_bytes());
     out.extend(Sha256::digest(context.to_bytes()));
     out
 }
 
-/// The hash of [`binding`], which travels inside the wrapping where the algorithm takes no
-/// additional authenticated data.
-pub(crate) fn binding_digest(algorithm: WrappingAlgorithm, kek_id: KekId, context: &EncryptionContext) -> [u8; 32] {
-    Sha256::digest(binding(algorithm, kek_id, context)).into()
+/// Returns the hash of [`binding`], which travels inside the wrapping if the algorithm takes no additional
+/// authenticated data.
+pub(crate) fn binding_digest(
+    occasion: WrapOccasion,
+    algorithm: WrappingAlgorithm,
+    kek_id: KekId,
+    context: &EncryptionContext,
+) -> [u8; 32] {
+    Sha256::digest(binding(occasion, algorithm, kek_id, context)).into()
 }
 
 #[cfg(test)]
@@ -273,7 +318,8 @@ mod tests {
             WrappingAlgorithm::RsaOaep | WrappingAlgorithm::RsaOaepSha1 => (0, 384),
             WrappingAlgorithm::CustomerKey => (32, 32),
         };
-        WrappedKey::new(algorithm, KekId::from_bytes([9; 16]), vec![1; parameters], vec![2; ciphertext]).unwrap()
+        let id = KekId::from_bytes([9; 16]);
+        WrappedKey::new(WrapOccasion::Generation, algorithm, id, vec![1; parameters], vec![2; ciphertext]).unwrap()
     }
 
     #[test]
@@ -289,12 +335,12 @@ mod tests {
     }
 
     #[test]
-    fn unknown_versions_algorithms_and_lengths_are_refused() {
+    fn unknown_occasions_algorithms_and_lengths_are_refused() {
         let good = sample(WrappingAlgorithm::AesGcm).to_bytes();
-        for version in (0..=255).filter(|v| *v != 1) {
+        for occasion in (0..=255).filter(|byte| ![1, 2].contains(byte)) {
             let mut bytes = good.clone();
-            bytes[0] = version;
-            assert!(WrappedKey::parse(&bytes).is_err(), "version {version}");
+            bytes[0] = occasion;
+            assert!(WrappedKey::parse(&bytes).is_err(), "occasion {occasion}");
         }
         for code in (0..=255).filter(|code| *code != 1) {
             let mut bytes = good.clone();
@@ -303,15 +349,22 @@ mod tests {
         }
         let id = KekId::from_bytes([0; 16]);
         for (parameters, ciphertext) in [(0, 48), (11, 48), (13, 48), (12, 47), (12, 49), (12, 16)] {
-            assert!(WrappedKey::new(WrappingAlgorithm::AesGcm, id, vec![0; parameters], vec![0; ciphertext]).is_err());
+            let made = WrappedKey::new(
+                WrapOccasion::Later,
+                WrappingAlgorithm::AesGcm,
+                id,
+                vec![0; parameters],
+                vec![0; ciphertext],
+            );
+            assert!(made.is_err(), "{parameters} and {ciphertext}");
         }
     }
 
     #[test]
     fn the_binding_is_what_the_format_says() {
         let id = KekId::from_bytes([7; 16]);
-        let bound = binding(WrappingAlgorithm::AesKw, id, &EncryptionContext::new());
-        let mut expected = b"keyward.wrap.v1\0\x01\x02".to_vec();
+        let bound = binding(WrapOccasion::Later, WrappingAlgorithm::AesKw, id, &EncryptionContext::new());
+        let mut expected = b"keyward.wrap.v1\0\x02\x02".to_vec();
         expected.extend([7; 16]);
         // SHA-256 of nothing
         expected.extend((0..32).map(|i| {

@@ -6,7 +6,8 @@ use super::mode::{Encryption, Mode, OpenWith, Sse};
 use super::read::Attempts;
 use super::write::{send, writable};
 use super::{EncryptedStore, sidecar};
-use crate::key::KeyRef;
+use crate::envelope::same_key;
+use crate::error::{Error, ErrorKind};
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use object_store::path::Path;
@@ -92,8 +93,8 @@ impl EncryptedStore {
             }
         };
         let sse = match asked {
-            Some(sse) => sse,
-            None => self.as_it_was(from, &encryption, &open).await?,
+            Some(sse) => sse.copied_from(&encryption, &open),
+            None => self.sse_like(from, &encryption, &open).await?,
         };
         let sse = self.settings.choose(Some(sse)).map_err(error::at(to))?;
         if len > PIECE {
@@ -153,25 +154,31 @@ impl EncryptedStore {
         renamed
     }
 
-    /// How an object is encrypted, for one that is to be encrypted the same way.
-    async fn as_it_was(&self, from: &Path, is: &Encryption, open: &OpenWith) -> object_store::Result<Sse> {
+    /// Returns how to encrypt the content of an object the same way elsewhere: `is` is what a get of it answered, which
+    /// was opened with `open`.
+    ///
+    /// Which key that is follows from what opened the object. An object with wrapped keys under several names is refused:
+    /// whoever ever opened it can have added one.
+    ///
+    /// # Errors
+    /// `RecipientsAmbiguous` if the object has entries under several keys; `InvalidArgument` if `is` was answered to a
+    /// head, which confirms nothing; and those of the provider. They are the source of an `object_store::Error`.
+    pub async fn sse_like(&self, from: &Path, is: &Encryption, open: &OpenWith) -> object_store::Result<Sse> {
         let sse = match (is.mode, &open.customer) {
             (Mode::S3, _) => Sse::s3(),
             (Mode::Client, Some(key)) => Sse::client_with_customer_key(Arc::clone(key)),
             (_, Some(key)) => Sse::customer(Arc::clone(key)),
             (mode, None) => {
-                let (settings, keks) = (Arc::clone(&self.settings), is.keks.clone());
+                let (settings, opening) = (Arc::clone(&self.settings), is.opening.clone());
                 let name = blocking(from, move || {
-                    let provider = settings.provider_for(false)?;
-                    let names = keks.iter().map(|kek| Ok(provider.describe_key(KeyRef::Kek(*kek))?.name));
-                    let missing = || Err(crate::Error::not_authentic());
-                    names.fold(missing(), |found, next| found.or(next))
+                    let unopened = || Error::new(ErrorKind::InvalidArgument, "the object was not opened");
+                    same_key(settings.provider_for(false)?, &opening.ok_or_else(unopened)?)
                 })
                 .await?;
                 if mode == Mode::Client { Sse::client(name) } else { Sse::kms(name) }
             }
         };
-        Ok(sse.context(is.context.clone()).bucket_key(is.bucket_key))
+        Ok(sse.context(is.context.clone()).bucket_key(is.bucket_key).copied_from(is, open))
     }
 }
 

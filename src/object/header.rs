@@ -5,7 +5,7 @@ use super::mode::{Encryption, Mode, OpenWith, Sse};
 use crate::envelope::parts::{self, Header};
 use crate::envelope::{Decryptor, DetachedSlots, body::BodyKey};
 use crate::error::{Error, ErrorKind, Result};
-use crate::key::{EncryptionContext, KekId};
+use crate::key::{EncryptionContext, KekId, WrappingAlgorithm};
 use object_store::path::Path;
 
 /// The path, bound by the wrapped data key as well as by the body.
@@ -59,10 +59,11 @@ impl Settings {
                 "the encryption context of the object is not the one that the request names",
             ));
         }
-        Ok(Encryption { mode, keks: Vec::new(), bucket_key: paths[1].is_some(), context: callers })
+        let bucket_key = paths[1].is_some();
+        Ok(Encryption { mode, keks: Vec::new(), opening: None, bucket_key, context: callers })
     }
 
-    /// The key of the body, and what the object is encrypted with. Blocks.
+    /// Opens an object: returns the key of its body, and what opening it has confirmed. Blocks.
     pub(super) fn unlock(
         &self,
         location: &Path,
@@ -71,21 +72,23 @@ impl Settings {
         open: &OpenWith,
     ) -> Result<(BodyKey, Encryption)> {
         let mut encryption = self.check(location, header, Some(open))?;
-        encryption.keks = self.keks(header, slots)?;
         let decryptor = match &open.customer {
             Some(key) => Decryptor::with_customer_key(key),
             None => Decryptor::new(self.provider_for(encryption.bucket_key)?),
         };
-        let key = header.body_key(&decryptor, slots)?;
+        let (key, opening) = header.open(&decryptor, slots)?;
+        check_mode(encryption.mode, opening.entry.algorithm)?;
+        encryption.keks = opening.entry.key.iter().map(|key| key.kek_id).collect();
+        encryption.opening = Some(opening);
         Ok((key, encryption))
     }
 
-    /// The versions of master keys that an object is under.
-    pub(super) fn keks(&self, header: &Header, slots: Option<&DetachedSlots>) -> Result<Vec<KekId>> {
+    /// Returns the versions of master keys that an object claims to be under.
+    pub(super) fn claimed_keks(&self, header: &Header, slots: Option<&DetachedSlots>) -> Result<Vec<KekId>> {
         if header.is_detached() && slots.is_none() {
             return Ok(Vec::new());
         }
-        let entries = header.entries(slots)?;
+        let entries = header.claimed_entries(slots)?;
         Ok(entries.iter().filter(|entry| !parts::is_customers(entry)).map(crate::WrappedKey::kek_id).collect())
     }
 
@@ -110,8 +113,21 @@ impl Settings {
     pub(super) fn choose_open(&self, asked: Option<OpenWith>) -> OpenWith {
         let of_the_default = || {
             let key = self.default_sse.as_ref().and_then(Sse::customer_key);
-            OpenWith { customer: key.cloned(), context: None }
+            OpenWith { customer: key.cloned(), ..OpenWith::default() }
         };
         asked.or_else(|| self.open_with.clone()).unwrap_or_else(of_the_default)
     }
+}
+
+/// Checks that the mode in the header of an object agrees with what opened it. The managed keys of SSE-S3 are
+/// symmetric: an object that an RSA key opened may be anyone's.
+fn check_mode(mode: Mode, opened: WrappingAlgorithm) -> Result<()> {
+    let is_customers = opened == WrappingAlgorithm::CustomerKey;
+    let agrees = match mode {
+        Mode::Kms => !is_customers,
+        Mode::S3 => !is_customers && !opened.is_rsa(),
+        Mode::Customer => is_customers,
+        Mode::Client => true,
+    };
+    if agrees { Ok(()) } else { Err(Error::not_authentic()) }
 }

@@ -1,7 +1,8 @@
 //! How an object is encrypted, and with what it is opened: what a request or a store says.
 
+use crate::envelope::Opening;
 use crate::error::{Error, ErrorKind, Result};
-use crate::key::{CustomerKey, EncryptionContext, KekId, KeyName};
+use crate::key::{CustomerKey, EncryptionContext, KekId, KeyName, Origin, WrappingAlgorithm};
 use object_store::{Attribute, Attributes};
 use std::fmt;
 use std::str::FromStr;
@@ -75,6 +76,8 @@ pub struct Sse {
     pub(super) key: SseKey,
     pub(super) context: EncryptionContext,
     pub(super) bucket_key: bool,
+    /// What opened the content, if it comes from another object.
+    pub(super) source: Option<(WrappingAlgorithm, Origin)>,
 }
 
 #[derive(Clone, Debug)]
@@ -86,7 +89,7 @@ pub(super) enum SseKey {
 
 impl Sse {
     fn of(mode: Mode, key: SseKey) -> Self {
-        Self { mode, key, context: EncryptionContext::new(), bucket_key: false }
+        Self { mode, key, context: EncryptionContext::new(), bucket_key: false, source: None }
     }
 
     /// SSE-KMS: under the current version of this master key.
@@ -136,6 +139,16 @@ impl Sse {
         self
     }
 
+    /// States that the content comes from an object that was opened with `open` and found to be encrypted as `is` says:
+    /// what an RSA key opened is then put under a symmetric key only if `open` asserts its
+    /// [origin](OpenWith::danger_assert_origin), and refused with `OriginUnverified` else. Copies and renames within a
+    /// store do this by themselves; a program that gets an object and puts it elsewhere does it here.
+    #[must_use]
+    pub fn copied_from(mut self, is: &Encryption, open: &OpenWith) -> Self {
+        self.source = is.opening.as_ref().map(|opening| (opening.entry.algorithm, open.origin));
+        self
+    }
+
     /// Who holds the key.
     #[must_use]
     pub fn mode(&self) -> Mode {
@@ -175,6 +188,7 @@ impl Sse {
 pub struct OpenWith {
     pub(super) customer: Option<Arc<CustomerKey>>,
     pub(super) context: Option<EncryptionContext>,
+    pub(super) origin: Origin,
 }
 
 impl OpenWith {
@@ -187,7 +201,15 @@ impl OpenWith {
     /// The caller's own key.
     #[must_use]
     pub fn customer_key(key: Arc<CustomerKey>) -> Self {
-        Self { customer: Some(key), context: None }
+        Self { customer: Some(key), ..Self::default() }
+    }
+
+    /// Allows a copy or a rename to move what an RSA key opened under a symmetric key. The caller knows who wrote the
+    /// source: anyone with the public half of the RSA key can have written it.
+    #[must_use]
+    pub fn danger_assert_origin(mut self) -> Self {
+        self.origin = Origin::DangerAsserted;
+        self
     }
 
     /// What the context must be, the store's own pairs left out. Without this, each is accepted: as S3 does, the
@@ -199,16 +221,18 @@ impl OpenWith {
     }
 }
 
-/// What an object is encrypted with, as its header says: in the `extensions` of every `GetResult`. After a get it is
-/// authentic; after a head it is what the store said.
+/// What an object is encrypted with, in the `extensions` of every `GetResult`. After a get it is what opening the object
+/// has confirmed; after a head without a customer's key it is what the store claims.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Encryption {
     /// Who holds the key.
     pub mode: Mode,
-    /// The versions of master keys that it is under. None with a customer's own key, and after a head where the
-    /// wrapped keys are kept apart.
+    /// After a get the version of a master key that opened it. After a head those that its header names, which are not
+    /// authentic, or none if the wrapped keys are kept apart. None with a customer's own key.
     pub keks: Vec<KekId>,
+    /// What opening the object has confirmed, or `None` after a head that opened nothing.
+    pub opening: Option<Opening>,
     /// Whether its data key may be shared with other objects.
     pub bucket_key: bool,
     /// The encryption context, without the store's own pairs.

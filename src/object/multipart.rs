@@ -49,9 +49,9 @@ impl EncryptedStore {
         // Nobody knows how long it will be, so its data key is its own.
         let begun = blocking(location, move || settings.begin(&bound, &sse, None)).await?;
         let inner = self.inner.put_multipart_opts(location, options).await?;
-        let sidecar = Sidecar { message_id: message_id(&begun.head), slots: begun.slots };
+        let sidecar = Sidecar { message_id: message_id(&begun.bytes), slots: begun.slots };
         let sealing =
-            Sealing { inner, sealer: Some(Stage::Begun(begun.head, begun.key)), taken: 0, sent: BTreeMap::new() };
+            Sealing { inner, sealer: Some(Stage::Begun(begun.bytes, begun.key)), taken: 0, sent: BTreeMap::new() };
         let shared = Shared {
             location: location.clone(),
             queue: Mutex::default(),

@@ -135,7 +135,7 @@ impl EncryptedStore {
                 let checked = || {
                     let header = Header::parse(&head, self.settings.header_len)?;
                     let mut encryption = self.settings.check(location, &header, open.as_ref())?;
-                    encryption.keks = self.settings.keks(&header, None)?;
+                    encryption.keks = self.settings.claimed_keks(&header, None)?;
                     Ok(encryption)
                 };
                 let encryption = checked().map_err(error::at(location))?;

@@ -99,7 +99,7 @@ impl EncryptedStore {
     ) -> object_store::Result<(RewrapOutcome, Vec<KekId>)> {
         let header = Arc::new(self.header(location).await?);
         if !header.is_detached() {
-            let entries = header.entries(None).map_err(error::at(location))?;
+            let entries = header.claimed_entries(None).map_err(error::at(location))?;
             if entries.iter().all(parts::is_customers) {
                 return Ok((RewrapOutcome::Unchanged, Vec::new()));
             }
@@ -110,7 +110,7 @@ impl EncryptedStore {
             let (slots, version) = sidecar::read(&*self.inner, &header.message_id()).await?;
             let (settings, header_, to) = (Arc::clone(&self.settings), Arc::clone(&header), to.cloned());
             let (new, keks) = blocking(location, move || {
-                let old = settings.keks(&header_, Some(&slots))?;
+                let old = settings.claimed_keks(&header_, Some(&slots))?;
                 if old.is_empty() {
                     return Ok((None, old));
                 }
@@ -120,7 +120,7 @@ impl EncryptedStore {
                     None => rewrap,
                 };
                 let Some(new) = header_.rewrap(&rewrap, &slots)? else { return Ok((None, old)) };
-                let keks = settings.keks(&header_, Some(&new))?;
+                let keks = settings.claimed_keks(&header_, Some(&new))?;
                 let entries = keks.iter().filter(|kek| !old.contains(kek)).count();
                 Ok((Some((new, entries)), keks))
             })

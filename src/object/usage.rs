@@ -89,6 +89,6 @@ impl EncryptedStore {
             true => Some(sidecar::read(&*self.inner, &header.message_id()).await?.0),
             false => None,
         };
-        self.settings.keks(&header, slots.as_ref()).map_err(error::at(location))
+        self.settings.claimed_keks(&header, slots.as_ref()).map_err(error::at(location))
     }
 }

@@ -5,10 +5,8 @@ use super::error;
 use super::mode::{Encryption, OpenWith, Sse, SseKey};
 use super::sealer::Sealer;
 use super::{EncryptedStore, Settings, sidecar};
-use crate::envelope::{
-    Encryptor,
-    parts::{self, Begun},
-};
+use crate::envelope::Encryptor;
+use crate::envelope::parts::{self, NewHead};
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::KeyProvider;
 use crate::provider::Kept;
@@ -36,7 +34,7 @@ pub(super) struct Sidecar {
 
 impl Settings {
     /// Begins an object. Blocks.
-    pub(super) fn begin(&self, bound: &Path, sse: &Sse, len: Option<u64>) -> Result<Begun> {
+    pub(super) fn begin(&self, bound: &Path, sse: &Sse, len: Option<u64>) -> Result<NewHead> {
         self.begin_with(bound, sse, len, || self.provider_for(sse.shares_data_keys()))
     }
 
@@ -46,7 +44,7 @@ impl Settings {
         sse: &'a Sse,
         len: Option<u64>,
         provider: impl FnOnce() -> Result<&'a dyn KeyProvider>,
-    ) -> Result<Begun> {
+    ) -> Result<NewHead> {
         let context = self.context_of(bound, sse)?;
         let shares = sse.shares_data_keys();
         let named;
@@ -57,8 +55,13 @@ impl Settings {
                 let missing =
                     || Error::new(ErrorKind::InvalidArgument, "SSE-S3 needs a managed key, and the store has none");
                 named = self.managed.as_ref().ok_or_else(missing)?.name()?;
-                Encryptor::new(provider()?, &named)
+                // As readers demand of SSE-S3.
+                Encryptor::new(provider()?, &named).symmetric_only()
             }
+        };
+        let encryptor = match sse.source {
+            Some((source, origin)) => encryptor.moved_from(source, origin),
+            None => encryptor,
         };
         // Only what says that it shares gets a data key that others have, too.
         let encryptor = match len {
@@ -97,12 +100,12 @@ impl Settings {
 type Sealed = (PutPayload, Sidecar);
 
 /// Seals what was begun.
-fn finish(begun: Begun, payload: &PutPayload) -> Result<Sealed> {
+fn finish(begun: NewHead, payload: &PutPayload) -> Result<Sealed> {
     let len = payload.content_length();
     let too_long = || Error::new(ErrorKind::LimitExceeded, "a plaintext of this length does not fit into memory");
     let sealed = parts::sealed_len(len as u64).and_then(|len| usize::try_from(len).ok()).ok_or_else(too_long)?;
-    let message_id = message_id(&begun.head);
-    let mut sealer = Sealer::new(begun.key, &begun.head, begun.head.len() + sealed);
+    let message_id = message_id(&begun.bytes);
+    let mut sealer = Sealer::new(begun.key, &begun.bytes, begun.bytes.len() + sealed);
     let mut out = Vec::with_capacity(1);
     for piece in payload.iter() {
         out.extend(sealer.push(piece)?);

@@ -14,7 +14,8 @@ mod watch;
 
 use crate::error::Result;
 use crate::key::{
-    DataKey, DataKeyLength, EncryptionContext, KeyDescription, KeyName, KeyProvider, KeyRef, WrappedKeys,
+    DataKey, DataKeyLength, EncryptionContext, KeyDescription, KeyName, KeyProvider, KeyRef, Origin, UnwrappedKey,
+    WrappedKeys,
 };
 pub use count::CacheStats;
 use count::Counts;
@@ -106,7 +107,7 @@ pub struct Cached<P> {
     inner: P,
     limits: CacheLimits,
     shared: Store<Shared>,
-    recovered: Store<DataKey>,
+    recovered: Store<UnwrappedKey>,
     watch: Watch,
     clock: Box<Clock<'static>>,
 }
@@ -244,22 +245,28 @@ impl<P: KeyProvider> KeyProvider for Cached<P> {
         self.inner.wrap_data_key(key, context, data_key)
     }
 
-    fn unwrap_data_key(&self, wrapped: &WrappedKeys, context: &EncryptionContext) -> Result<DataKey> {
+    fn unwrap_data_key(&self, wrapped: &WrappedKeys, context: &EncryptionContext) -> Result<UnwrappedKey> {
         self.shared.sweep(&*self.clock);
         let make = || {
-            let data_key = self.inner.unwrap_data_key(wrapped, context)?;
-            let kept = data_key.duplicate();
-            Ok((data_key, kept))
+            let unwrapped = self.inner.unwrap_data_key(wrapped, context)?;
+            let kept = unwrapped.duplicate();
+            Ok((unwrapped, kept))
         };
         // Every byte counts: what differs in any was never shown to the token, and has to be.
         let entries = wrapped.iter().map(|one| one.to_bytes());
         let id = id(entries.chain([context.to_bytes()]));
-        self.recovered.take_or_make(id, &*self.clock, |data_key| Taken::Some(data_key.duplicate()), make)
+        self.recovered.take_or_make(id, &*self.clock, |unwrapped| Taken::Some(unwrapped.duplicate()), make)
     }
 
-    fn rewrap_data_key(&self, wrapped: &WrappedKeys, context: &EncryptionContext, to: &KeyName) -> Result<WrappedKeys> {
+    fn rewrap_data_key(
+        &self,
+        wrapped: &WrappedKeys,
+        context: &EncryptionContext,
+        to: &KeyName,
+        origin: Origin,
+    ) -> Result<WrappedKeys> {
         self.sweep();
-        self.inner.rewrap_data_key(wrapped, context, to)
+        self.inner.rewrap_data_key(wrapped, context, to, origin)
     }
 }
 
@@ -302,8 +309,13 @@ mod tests {
     #[test]
     fn a_shared_key_is_out_after_its_last_message_or_byte() {
         let data_key = DataKey::from_slice(&[7; 32]).unwrap();
-        let wrapped =
-            crate::WrappedKey::new(crate::WrappingAlgorithm::AesKw, crate::KekId::from_bytes([0; 16]), [], [0; 72]);
+        let wrapped = crate::WrappedKey::new(
+            crate::WrapOccasion::Generation,
+            crate::WrappingAlgorithm::AesKw,
+            crate::KekId::from_bytes([0; 16]),
+            [],
+            [0; 72],
+        );
         let mut shared = Shared { data_key, wrapped: wrapped.unwrap().into(), messages: 3, bytes: 10 };
         assert!(matches!(shared.take(11), Taken::Nothing));
         assert!(matches!(shared.take(10), Taken::Some(_)));

@@ -8,7 +8,8 @@ use super::member::Member;
 use super::members::{AskNext, Members};
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::{
-    DataKey, DataKeyLength, EncryptionContext, KeyDescription, KeyName, KeyProvider, KeyRef, WrappedKeys,
+    DataKey, DataKeyLength, EncryptionContext, KeyDescription, KeyName, KeyProvider, KeyRef, Origin, UnwrappedKey,
+    WrappedKeys, rewrap,
 };
 use siblings::of_member;
 use std::collections::BTreeMap;
@@ -223,7 +224,7 @@ impl<P: KeyProvider + 'static> KeyProvider for Failover<P> {
         }
     }
 
-    fn unwrap_data_key(&self, wrapped: &WrappedKeys, context: &EncryptionContext) -> Result<DataKey> {
+    fn unwrap_data_key(&self, wrapped: &WrappedKeys, context: &EncryptionContext) -> Result<UnwrappedKey> {
         let next = match self.kind {
             Kind::Replicas => AskNext::IfNotFound,
             // One sibling's refusal says nothing about what was wrapped for another.
@@ -232,13 +233,18 @@ impl<P: KeyProvider + 'static> KeyProvider for Failover<P> {
         self.first(next, |provider| provider.unwrap_data_key(wrapped, context))
     }
 
-    fn rewrap_data_key(&self, wrapped: &WrappedKeys, context: &EncryptionContext, to: &KeyName) -> Result<WrappedKeys> {
-        match self.kind {
-            Kind::Replicas => {
-                self.first(AskNext::IfNotFound, |provider| provider.rewrap_data_key(wrapped, context, to))
-            }
-            Kind::Siblings => self.rewrap_on_siblings(wrapped, context, to),
+    fn rewrap_data_key(
+        &self,
+        wrapped: &WrappedKeys,
+        context: &EncryptionContext,
+        to: &KeyName,
+        origin: Origin,
+    ) -> Result<WrappedKeys> {
+        if self.kind == Kind::Replicas {
+            return self.first(AskNext::IfNotFound, |provider| provider.rewrap_data_key(wrapped, context, to, origin));
         }
+        let unwrap = |these: &WrappedKeys| self.unwrap_data_key(these, context);
+        rewrap(wrapped, origin, unwrap, |data_key| self.wrap_data_key(to, context, data_key))
     }
 }
 

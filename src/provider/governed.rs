@@ -10,8 +10,8 @@ mod limit;
 use crate::audit::{AuditLog, EventKey};
 use crate::error::{Error, Result};
 use crate::key::{
-    DataKey, DataKeyLength, EncryptionContext, KeyDescription, KeyName, KeyProvider, KeyRef, Operation, Principal,
-    WrappedKeys, WrappingAlgorithm,
+    DataKey, DataKeyLength, EncryptionContext, KeyDescription, KeyName, KeyProvider, KeyRef, Operation, Origin,
+    Principal, UnwrappedKey, WrappedKeys, WrappingAlgorithm,
 };
 use crate::policy::{Policies, Resource};
 use asked::Asked;
@@ -316,7 +316,7 @@ impl<P: KeyProvider> KeyProvider for Governed<P> {
         self.protecting(asked, key, || self.inner.wrap_data_key(key, context, data_key), |wrapped| wrapped)
     }
 
-    fn unwrap_data_key(&self, wrapped: &WrappedKeys, context: &EncryptionContext) -> Result<DataKey> {
+    fn unwrap_data_key(&self, wrapped: &WrappedKeys, context: &EncryptionContext) -> Result<UnwrappedKey> {
         if self.is_bare() {
             return self.inner.unwrap_data_key(wrapped, context);
         }
@@ -327,9 +327,15 @@ impl<P: KeyProvider> KeyProvider for Governed<P> {
         self.recorded(asked, event_keys, &[], || self.inner.unwrap_data_key(&entries, context), |_| Vec::new())
     }
 
-    fn rewrap_data_key(&self, wrapped: &WrappedKeys, context: &EncryptionContext, to: &KeyName) -> Result<WrappedKeys> {
+    fn rewrap_data_key(
+        &self,
+        wrapped: &WrappedKeys,
+        context: &EncryptionContext,
+        to: &KeyName,
+        origin: Origin,
+    ) -> Result<WrappedKeys> {
         if self.is_bare() {
-            return self.inner.rewrap_data_key(wrapped, context, to);
+            return self.inner.rewrap_data_key(wrapped, context, to, origin);
         }
         let asked = Asked::of(Operation::Rewrap).context(context);
         let decided = self.target(asked, to).and_then(|target| Ok((target, self.openable(asked, wrapped)?)));
@@ -338,14 +344,18 @@ impl<P: KeyProvider> KeyProvider for Governed<P> {
             self.refused(asked, keys, error)
         })?;
         let work = || {
-            let moved = self.inner.rewrap_data_key(&entries, context, to)?;
-            self.check_protected(asked, &target, &moved)?;
-            Ok(moved)
+            let moved = self.inner.rewrap_data_key(&entries, context, to, origin)?;
+            let new = moved.iter().filter(|one| !wrapped.iter().any(|there| there == *one)).cloned().collect();
+            let new = WrappedKeys::new(new)?;
+            self.check_protected(asked, &target, &new)?;
+            // Entries that the principal may not open stay as they are, behind the others.
+            let kept = wrapped.iter().filter(|one| !entries.iter().any(|entry| entry == *one)).cloned();
+            Ok((WrappedKeys::new(moved.into_vec().into_iter().chain(kept).collect())?, new))
         };
         let from = || sources.iter().map(EventKey::from);
         let keys = from().chain(target.event_keys(to)).collect();
-        let about = |moved: &WrappedKeys| from().chain(target.used(moved)).collect();
-        self.recorded(asked, keys, &gcm_keys(&target.keys), work, about)
+        let about = |(_, new): &(WrappedKeys, WrappedKeys)| from().chain(target.used(new)).collect();
+        self.recorded(asked, keys, &gcm_keys(&target.keys), work, about).map(|(moved, _)| moved)
     }
 }
 

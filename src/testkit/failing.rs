@@ -3,7 +3,7 @@
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::{
     Adoption, AlgorithmChoice, DataKey, DataKeyLength, EncryptionContext, KeyAdmin, KeyDescription, KeyName,
-    KeyProvider, KeyRef, KeyVersion, PublicKey, WrappedKeys,
+    KeyProvider, KeyRef, KeyVersion, Origin, PublicKey, UnwrappedKey, WrappedKeys,
 };
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
@@ -114,12 +114,18 @@ impl<P: KeyProvider> KeyProvider for Failing<P> {
         self.call()?.wrap_data_key(key, context, data_key)
     }
 
-    fn unwrap_data_key(&self, wrapped: &WrappedKeys, context: &EncryptionContext) -> Result<DataKey> {
+    fn unwrap_data_key(&self, wrapped: &WrappedKeys, context: &EncryptionContext) -> Result<UnwrappedKey> {
         self.call()?.unwrap_data_key(wrapped, context)
     }
 
-    fn rewrap_data_key(&self, wrapped: &WrappedKeys, context: &EncryptionContext, to: &KeyName) -> Result<WrappedKeys> {
-        self.call()?.rewrap_data_key(wrapped, context, to)
+    fn rewrap_data_key(
+        &self,
+        wrapped: &WrappedKeys,
+        context: &EncryptionContext,
+        to: &KeyName,
+        origin: Origin,
+    ) -> Result<WrappedKeys> {
+        self.call()?.rewrap_data_key(wrapped, context, to, origin)
     }
 }
 

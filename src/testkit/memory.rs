@@ -4,8 +4,8 @@ use crate::cipher::{Engine, Gcm, NONCE_LEN, TAG_LEN, random};
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::{
     Adoption, AlgorithmChoice, DataKey, DataKeyLength, EncryptionContext, KekId, KeyAdmin, KeyDescription, KeyName,
-    KeyProvider, KeyRef, KeyState, KeyVersion, Provenance, PublicKey, WrappedKey, WrappedKeys, WrappingAlgorithm,
-    binding,
+    KeyProvider, KeyRef, KeyState, KeyVersion, Origin, Provenance, PublicKey, UnwrappedKey, WrapOccasion, WrappedKey,
+    WrappedKeys, WrappingAlgorithm, binding, first_that_opens, rewrap,
 };
 use std::collections::BTreeMap;
 use std::fmt;
@@ -75,7 +75,26 @@ impl MemoryProvider {
         Ok(master.description.clone())
     }
 
-    fn unwrap_one(&self, wrapped: &WrappedKey, context: &EncryptionContext) -> Result<DataKey> {
+    fn wrap(
+        &self,
+        key: &KeyName,
+        context: &EncryptionContext,
+        data_key: &DataKey,
+        occasion: WrapOccasion,
+    ) -> Result<WrappedKeys> {
+        self.with(KeyRef::Name(key), |master| {
+            master.allow(master.description.state == KeyState::Active)?;
+            let mut iv = [0; NONCE_LEN];
+            random(&mut iv)?;
+            let text = data_key.expose_secret();
+            let mut sealed = vec![0; text.len() + TAG_LEN];
+            let kek_id = master.description.kek_id;
+            master.key.seal(iv, &binding(occasion, WrappingAlgorithm::AesGcm, kek_id, context), text, &mut sealed)?;
+            Ok(WrappedKey::new(occasion, WrappingAlgorithm::AesGcm, kek_id, iv, sealed)?.into())
+        })
+    }
+
+    fn unwrap_one(&self, wrapped: &WrappedKey, context: &EncryptionContext) -> Result<UnwrappedKey> {
         self.with(KeyRef::Kek(wrapped.kek_id()), |master| {
             master.allow(matches!(master.description.state, KeyState::Active | KeyState::Retired))?;
             let iv: [u8; NONCE_LEN] = wrapped.parameters().try_into().map_err(|_| Error::not_authentic())?;
@@ -85,8 +104,9 @@ impl MemoryProvider {
             }
             let len = sealed.len().checked_sub(TAG_LEN).ok_or_else(Error::not_authentic)?;
             let mut text = Zeroizing::new(vec![0; len]);
-            master.key.open(iv, &binding(WrappingAlgorithm::AesGcm, wrapped.kek_id(), context), sealed, &mut text)?;
-            DataKey::from_slice(&text)
+            let aad = binding(wrapped.occasion(), WrappingAlgorithm::AesGcm, wrapped.kek_id(), context);
+            master.key.open(iv, &aad, sealed, &mut text)?;
+            Ok(UnwrappedKey::new(DataKey::from_slice(&text)?, wrapped.clone(), master.description.clone()))
         })
     }
 }
@@ -113,7 +133,7 @@ impl KeyProvider for MemoryProvider {
         length: DataKeyLength,
     ) -> Result<(DataKey, WrappedKeys)> {
         let data_key = DataKey::try_fill(length, random)?;
-        let wrapped = self.wrap_data_key(key, context, &data_key)?;
+        let wrapped = self.wrap(key, context, &data_key, WrapOccasion::Generation)?;
         Ok((data_key, wrapped))
     }
 
@@ -128,31 +148,22 @@ impl KeyProvider for MemoryProvider {
     }
 
     fn wrap_data_key(&self, key: &KeyName, context: &EncryptionContext, data_key: &DataKey) -> Result<WrappedKeys> {
-        self.with(KeyRef::Name(key), |master| {
-            master.allow(master.description.state == KeyState::Active)?;
-            let mut iv = [0; NONCE_LEN];
-            random(&mut iv)?;
-            let text = data_key.expose_secret();
-            let mut sealed = vec![0; text.len() + TAG_LEN];
-            let kek_id = master.description.kek_id;
-            master.key.seal(iv, &binding(WrappingAlgorithm::AesGcm, kek_id, context), text, &mut sealed)?;
-            Ok(WrappedKey::new(WrappingAlgorithm::AesGcm, kek_id, iv, sealed)?.into())
-        })
+        self.wrap(key, context, data_key, WrapOccasion::Later)
     }
 
-    fn unwrap_data_key(&self, wrapped: &WrappedKeys, context: &EncryptionContext) -> Result<DataKey> {
-        let mut failure = None;
-        for one in wrapped {
-            match self.unwrap_one(one, context) {
-                Ok(data_key) => return Ok(data_key),
-                Err(error) => failure = failure.or(Some(error)),
-            }
-        }
-        Err(failure.unwrap_or_else(Error::not_authentic))
+    fn unwrap_data_key(&self, wrapped: &WrappedKeys, context: &EncryptionContext) -> Result<UnwrappedKey> {
+        first_that_opens(wrapped, |one| self.unwrap_one(one, context))
     }
 
-    fn rewrap_data_key(&self, wrapped: &WrappedKeys, context: &EncryptionContext, to: &KeyName) -> Result<WrappedKeys> {
-        self.wrap_data_key(to, context, &self.unwrap_data_key(wrapped, context)?)
+    fn rewrap_data_key(
+        &self,
+        wrapped: &WrappedKeys,
+        context: &EncryptionContext,
+        to: &KeyName,
+        origin: Origin,
+    ) -> Result<WrappedKeys> {
+        let unwrap = |these: &WrappedKeys| self.unwrap_data_key(these, context);
+        rewrap(wrapped, origin, unwrap, |data_key| self.wrap_data_key(to, context, data_key))
     }
 }
 

@@ -108,7 +108,7 @@ proptest! {
                             Err(_) => continue,
                         }
                     }
-                    let secret_of = |data_key: &DataKey| data_key.expose_secret().to_vec();
+                    let secret_of = |unwrapped: &keyward::UnwrappedKey| unwrapped.expose_secret().to_vec();
                     let bare = outcome(&spy.keys.unwrap_data_key(&asked, context), secret_of);
                     let kept = outcome(&cached.unwrap_data_key(&asked, context), secret_of);
                     prop_assert_eq!(&bare, &kept);
@@ -118,8 +118,8 @@ proptest! {
                 }
                 Step::Rewrap { which } if !known.is_empty() => {
                     let Known { wrapped, secret, table } = which.get(&known);
-                    let bare = spy.keys.rewrap_data_key(wrapped, &tables[*table], &key());
-                    let moved = cached.rewrap_data_key(wrapped, &tables[*table], &key());
+                    let bare = spy.keys.rewrap_data_key(wrapped, &tables[*table], &key(), keyward::Origin::Unverified);
+                    let moved = cached.rewrap_data_key(wrapped, &tables[*table], &key(), keyward::Origin::Unverified);
                     prop_assert_eq!(outcome(&bare, |_| vec![]), outcome(&moved, |_| vec![]));
                     if let Ok(wrapped) = moved {
                         let (secret, table) = (secret.clone(), *table);

@@ -46,7 +46,9 @@ fn one_byte_that_differs_is_a_question_to_the_token() {
     assert_kind(cached.unwrap_data_key(&wrapped, &EncryptionContext::new()), ErrorKind::NotAuthentic);
     assert_eq!(spy.asked().len(), asked + 2);
     // One entry more, or in another place, is another question as well.
-    let foreign = WrappedKey::new(WrappingAlgorithm::AesKw, entry.kek_id(), [], [0; 72]).unwrap();
+    let foreign =
+        WrappedKey::new(keyward::WrapOccasion::Generation, WrappingAlgorithm::AesKw, entry.kek_id(), [], [0; 72])
+            .unwrap();
     for order in [vec![entry.clone(), foreign.clone()], vec![foreign, entry.clone()]] {
         cached.unwrap_data_key(&WrappedKeys::new(order).unwrap(), &context("a")).unwrap();
         assert_eq!(spy.asked(), ["unwrap"]);
@@ -89,7 +91,10 @@ fn what_is_kept_serves_while_the_token_is_away() {
     assert_eq!(opened.expose_secret(), data_key.expose_secret());
     assert_kind(cached.describe_key(keyward::KeyRef::Name(&key())), ErrorKind::TokenUnavailable);
     assert_kind(cached.wrap_data_key(&key(), &context("a"), &data_key), ErrorKind::TokenUnavailable);
-    assert_kind(cached.rewrap_data_key(&wrapped, &context("a"), &key()), ErrorKind::TokenUnavailable);
+    assert_kind(
+        cached.rewrap_data_key(&wrapped, &context("a"), &key(), keyward::Origin::Unverified),
+        ErrorKind::TokenUnavailable,
+    );
     assert_eq!(message(&cached, &context("a")).unwrap().1, wrapped, "that it is away is no news of the key");
 }
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use keyward::durable::Replace;
-use keyward::envelope::reencrypt_file;
+use keyward::envelope::{Recipients, Reencrypt};
 use keyward::{Decryptor, Encryptor};
 use std::io::Write;
 
@@ -86,7 +86,8 @@ fn files_share_a_data_key_where_their_length_is_said_and_never_when_they_are_enc
     }
     assert_eq!(spy.asked(), ["generate"; 3]);
     // The kept data key is that of the file: encrypting it anew under the same would be for nothing.
-    reencrypt_file(&Decryptor::new(&spy.keys), &limited, &at("out3"), &at("anew"), Replace::No).unwrap();
+    let reencrypt = Reencrypt::new(Decryptor::new(&spy.keys), Recipients::Named(limited));
+    reencrypt.file_to(&at("out3"), &at("anew"), Replace::No).unwrap();
     assert_eq!(spy.asked(), ["generate"]);
 }
 

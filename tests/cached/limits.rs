@@ -77,7 +77,9 @@ fn whatever_is_asked_puts_out_what_is_too_old() {
         |cached, _| drop(cached.describe_key(keyward::KeyRef::Name(&name("other"))).unwrap_err()),
         |cached, _| drop(wrapped(cached, &context("a"))),
         |cached, _| drop(cached.wrap_data_key(&key(), &context("a"), &DataKey::from_slice(&[7; 32]).unwrap()).unwrap()),
-        |cached, wrapped| drop(cached.rewrap_data_key(wrapped, &context("a"), &key()).unwrap()),
+        |cached, wrapped| {
+            drop(cached.rewrap_data_key(wrapped, &context("a"), &key(), keyward::Origin::Unverified).unwrap())
+        },
         |cached, wrapped| drop(cached.unwrap_data_key(wrapped, &context("b")).unwrap_err()),
         |cached, _| drop(message(cached, &context("b")).unwrap()),
     ];

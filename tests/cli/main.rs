@@ -21,3 +21,4 @@ mod round_trips;
 mod s3_server;
 mod several;
 mod tokens;
+mod trust;

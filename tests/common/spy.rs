@@ -80,11 +80,17 @@ impl KeyProvider for Spy {
     fn wrap_data_key(&self, key: &KeyName, context: &EncryptionContext, data_key: &DataKey) -> Result<WrappedKeys> {
         self.ask("wrap", |keys| keys.wrap_data_key(key, context, data_key))
     }
-    fn unwrap_data_key(&self, wrapped: &WrappedKeys, context: &EncryptionContext) -> Result<DataKey> {
+    fn unwrap_data_key(&self, wrapped: &WrappedKeys, context: &EncryptionContext) -> Result<keyward::UnwrappedKey> {
         self.ask("unwrap", |keys| keys.unwrap_data_key(wrapped, context))
     }
-    fn rewrap_data_key(&self, wrapped: &WrappedKeys, context: &EncryptionContext, to: &KeyName) -> Result<WrappedKeys> {
-        self.ask("rewrap", |keys| keys.rewrap_data_key(wrapped, context, to))
+    fn rewrap_data_key(
+        &self,
+        wrapped: &WrappedKeys,
+        context: &EncryptionContext,
+        to: &KeyName,
+        origin: keyward::Origin,
+    ) -> Result<WrappedKeys> {
+        self.ask("rewrap", |keys| keys.rewrap_data_key(wrapped, context, to, origin))
     }
 }
 

@@ -116,7 +116,9 @@ fn every_altered_byte_is_refused(bench: &Bench, algorithm: WrappingAlgorithm) {
     let (data_key, wrapped) = hsm.generate_data_key(&key, &there(), DataKeyLength::Bytes32).unwrap();
     let good = wrapped.clone().into_vec().remove(0);
     let refused = |parameters: Vec<u8>, ciphertext: Vec<u8>| {
-        let altered = WrappedKey::new(algorithm, good.kek_id(), parameters, ciphertext).unwrap();
+        let altered =
+            WrappedKey::new(keyward::WrapOccasion::Generation, algorithm, good.kek_id(), parameters, ciphertext)
+                .unwrap();
         assert_kind(hsm.unwrap_data_key(&altered.into(), &there()), ErrorKind::NotAuthentic);
     };
     // An RSA ciphertext is long, and each attempt is slow.
@@ -146,7 +148,11 @@ fn another_keys_id_is_refused(bench: &Bench, algorithm: WrappingAlgorithm) {
     let id = both.create_key(&other, AlgorithmChoice::Exactly(algorithm)).unwrap().kek_id;
     let (_, wrapped) = hsm.generate_data_key(&key, &there(), DataKeyLength::Bytes32).unwrap();
     let one = wrapped.into_vec().remove(0);
-    let under = |id| WrappedKey::new(algorithm, id, one.parameters(), one.ciphertext()).unwrap().into();
+    let under = |id| {
+        WrappedKey::new(keyward::WrapOccasion::Generation, algorithm, id, one.parameters(), one.ciphertext())
+            .unwrap()
+            .into()
+    };
     assert_kind(both.unwrap_data_key(&under(id), &there()), ErrorKind::NotAuthentic);
     assert_kind(both.unwrap_data_key(&under(KekId::from_bytes([9; 16])), &there()), ErrorKind::KeyNotFound);
 }
@@ -278,13 +284,14 @@ fn a_rewrapped_data_key_is_the_same(bench: &Bench, algorithm: WrappingAlgorithm)
     let (_, from) = bench.key(algorithm);
     for to in &bench.able {
         let (_, other) = bench.key(*to);
-        let mut hsm = bench.provider(&[&from, &other]);
+        let hsm = bench.provider(&[&from, &other]);
+        let mut origin = keyward::Origin::Unverified;
         let (data_key, wrapped) = hsm.generate_data_key(&from, &there(), DataKeyLength::Bytes32).unwrap();
         if algorithm.is_rsa() && !to.is_rsa() {
-            assert_kind(hsm.rewrap_data_key(&wrapped, &there(), &other), ErrorKind::InvalidArgument);
-            hsm = hsm.danger_assert_origin();
+            assert_kind(hsm.rewrap_data_key(&wrapped, &there(), &other, origin), ErrorKind::OriginUnverified);
+            origin = keyward::Origin::DangerAsserted;
         }
-        let moved = hsm.rewrap_data_key(&wrapped, &there(), &other).unwrap();
+        let moved = hsm.rewrap_data_key(&wrapped, &there(), &other, origin).unwrap();
         assert_eq!(moved.iter().next().unwrap().algorithm(), *to);
         assert_eq!(hsm.unwrap_data_key(&moved, &there()).unwrap().expose_secret(), data_key.expose_secret());
     }

@@ -69,7 +69,7 @@ fn assert_kind<T: std::fmt::Debug>(answer: keyward::Result<T>, kind: ErrorKind) 
 }
 
 #[track_caller]
-fn assert_same(one: &DataKey, other: &DataKey) {
+fn assert_same(one: &keyward::UnwrappedKey, other: &DataKey) {
     assert_eq!(one.expose_secret(), other.expose_secret());
 }
 

@@ -20,7 +20,7 @@ fn the_first_does_everything_while_it_is_up() {
     assert_eq!(wrapped.iter().count(), 1);
     assert_same(&failover.unwrap_data_key(&wrapped, &context()).unwrap(), &data_key);
     failover.wrap_data_key(&key(), &context(), &data_key).unwrap();
-    failover.rewrap_data_key(&wrapped, &context(), &key()).unwrap();
+    failover.rewrap_data_key(&wrapped, &context(), &key(), keyward::Origin::Unverified).unwrap();
     failover.describe_key(KeyRef::Name(&key())).unwrap();
     assert_eq!(calls(&switches), [5, 0, 0]);
 }
@@ -44,7 +44,9 @@ fn every_call_goes_to_the_next_where_one_is_unavailable() {
             |failover, _, _| failover.generate_data_key(&key(), &context(), DataKeyLength::Bytes16).map(drop),
             |failover, data_key, _| failover.wrap_data_key(&key(), &context(), data_key).map(drop),
             |failover, _, wrapped| failover.unwrap_data_key(wrapped, &context()).map(drop),
-            |failover, _, wrapped| failover.rewrap_data_key(wrapped, &context(), &key()).map(drop),
+            |failover, _, wrapped| {
+                failover.rewrap_data_key(wrapped, &context(), &key(), keyward::Origin::Unverified).map(drop)
+            },
         ];
         for call in all {
             let (switches, failover) = replicas(3);
@@ -75,7 +77,7 @@ fn every_other_error_is_an_answer() {
         let (data_key, wrapped) = failover.generate_data_key(&key(), &context(), DataKeyLength::Bytes32).unwrap();
         switches[0].say(kind);
         assert_kind(failover.unwrap_data_key(&wrapped, &context()), kind);
-        assert_kind(failover.rewrap_data_key(&wrapped, &context(), &key()), kind);
+        assert_kind(failover.rewrap_data_key(&wrapped, &context(), &key(), keyward::Origin::Unverified), kind);
         assert_kind(failover.wrap_data_key(&key(), &context(), &data_key), kind);
         assert_kind(failover.generate_data_key(&key(), &context(), DataKeyLength::Bytes32), kind);
         assert_kind(failover.describe_key(KeyRef::Name(&key())), kind);
@@ -90,7 +92,7 @@ fn altered_bytes_are_refused_once() {
     let (_, wrapped) = failover.generate_data_key(&key(), &context(), DataKeyLength::Bytes32).unwrap();
     let one = wrapped.iter().next().unwrap();
     let altered: Vec<u8> = one.ciphertext().iter().map(|byte| byte ^ 1).collect();
-    let altered = WrappedKey::new(one.algorithm(), one.kek_id(), one.parameters(), altered).unwrap();
+    let altered = WrappedKey::new(one.occasion(), one.algorithm(), one.kek_id(), one.parameters(), altered).unwrap();
     assert_kind(failover.unwrap_data_key(&altered.into(), &context()), ErrorKind::NotAuthentic);
     assert_eq!(switches[1].calls(), 0);
 }
@@ -110,7 +112,7 @@ fn a_replica_without_the_key_yet_is_not_the_last_word() {
     let (switches, failover, wrapped) = behind_and_ahead();
     let id = wrapped.iter().next().unwrap().kek_id();
     failover.unwrap_data_key(&wrapped, &context()).unwrap();
-    failover.rewrap_data_key(&wrapped, &context(), &key()).unwrap();
+    failover.rewrap_data_key(&wrapped, &context(), &key(), keyward::Origin::Unverified).unwrap();
     failover.describe_key(KeyRef::Kek(id)).unwrap();
     assert_eq!(calls(&switches), [3, 3]);
     // By name nobody else is asked: a replica says what may be protected with.

@@ -79,7 +79,9 @@ fn as_many_must_wrap_as_are_required() {
     for _ in 0..2 {
         let generated = generate(&failover).map(drop);
         let again = failover.wrap_data_key(&key(), &context(), &data_key).map(drop);
-        let rewrapped = failover.rewrap_data_key(&wrapped_by(&wrapped, 1), &context(), &key()).map(drop);
+        let rewrapped = failover
+            .rewrap_data_key(&wrapped_by(&wrapped, 1), &context(), &key(), keyward::Origin::Unverified)
+            .map(drop);
         for answer in [generated, again, rewrapped] {
             let error = assert_kind(answer, ErrorKind::TokenUnavailable);
             assert_eq!(
@@ -124,7 +126,9 @@ fn a_sibling_that_answers_and_cannot_protect_fails_the_call() {
         let check = |kind| {
             let generated = generate(&failover).map(drop);
             let wrapped_again = failover.wrap_data_key(&key(), &context(), &data_key).map(drop);
-            let rewrapped = failover.rewrap_data_key(&wrapped_by(&wrapped, other), &context(), &key()).map(drop);
+            let rewrapped = failover
+                .rewrap_data_key(&wrapped_by(&wrapped, other), &context(), &key(), keyward::Origin::Unverified)
+                .map(drop);
             for answer in [generated, wrapped_again, rewrapped] {
                 let error = assert_kind(answer, kind);
                 assert!(error.to_string().starts_with(NAMES[failing]), "{error}");
@@ -220,7 +224,7 @@ fn rewrapping_gives_one_slot_for_each_in_order() {
     // From all, and from each alone: whoever can open it is the first.
     let sources: Vec<_> = std::iter::once(wrapped.clone()).chain((0..3).map(|n| wrapped_by(&wrapped, n))).collect();
     for source in sources {
-        let moved = failover.rewrap_data_key(&source, &context(), &to).unwrap();
+        let moved = failover.rewrap_data_key(&source, &context(), &to, keyward::Origin::Unverified).unwrap();
         assert!(of_other(&moved));
         assert_eq!(moved.iter().count(), 3);
         for (one, switch) in moved.iter().zip(&switches) {
@@ -231,13 +235,18 @@ fn rewrapping_gives_one_slot_for_each_in_order() {
     // To the next version of the same key.
     let next = failover.rotate_key(&key(), None).unwrap();
     assert_eq!((next.version.get(), next.kek_id), (2, keks(&switches)[0]));
-    let moved = failover.rewrap_data_key(&wrapped, &context(), &key()).unwrap();
+    let moved = failover.rewrap_data_key(&wrapped, &context(), &key(), keyward::Origin::Unverified).unwrap();
     assert_eq!(ids(&moved), keks(&switches));
     // Without the first.
     switches[0].off();
-    let moved = failover.rewrap_data_key(&wrapped, &context(), &key()).unwrap();
-    assert_eq!(ids(&moved), keks(&switches)[1..]);
-    assert_kind(failover.rewrap_data_key(&wrapped_by(&wrapped, 0), &context(), &key()), ErrorKind::TokenUnavailable);
+    let moved = failover.rewrap_data_key(&wrapped, &context(), &key(), keyward::Origin::Unverified).unwrap();
+    // Its entry stays as it was: no token that opens the data key is lost.
+    assert_eq!(ids(&moved)[1..], keks(&switches)[1..]);
+    assert_eq!(moved.iter().next(), wrapped.iter().next());
+    assert_kind(
+        failover.rewrap_data_key(&wrapped_by(&wrapped, 0), &context(), &key(), keyward::Origin::Unverified),
+        ErrorKind::TokenUnavailable,
+    );
 }
 
 #[test]
@@ -245,10 +254,19 @@ fn a_rewrapping_that_nobody_can_do_says_why() {
     let (_switches, failover) = siblings(2);
     let (_, wrapped) = generate(&failover).unwrap();
     let (_, of_others) = generate(&siblings(2).1).unwrap();
-    assert_kind(failover.rewrap_data_key(&of_others, &context(), &key()), ErrorKind::KeyNotFound);
+    assert_kind(
+        failover.rewrap_data_key(&of_others, &context(), &key(), keyward::Origin::Unverified),
+        ErrorKind::KeyNotFound,
+    );
     let other_context = EncryptionContext::new();
-    assert_kind(failover.rewrap_data_key(&wrapped, &other_context, &key()), ErrorKind::NotAuthentic);
-    assert_kind(failover.rewrap_data_key(&wrapped, &context(), &name("other")), ErrorKind::KeyNotFound);
+    assert_kind(
+        failover.rewrap_data_key(&wrapped, &other_context, &key(), keyward::Origin::Unverified),
+        ErrorKind::NotAuthentic,
+    );
+    assert_kind(
+        failover.rewrap_data_key(&wrapped, &context(), &name("other"), keyward::Origin::Unverified),
+        ErrorKind::KeyNotFound,
+    );
 }
 
 #[test]

@@ -125,11 +125,17 @@ impl<P: KeyProvider> KeyProvider for Switch<P> {
     fn wrap_data_key(&self, key: &KeyName, context: &EncryptionContext, data_key: &DataKey) -> Result<WrappedKeys> {
         self.ask(|inner| inner.wrap_data_key(key, context, data_key))
     }
-    fn unwrap_data_key(&self, wrapped: &WrappedKeys, context: &EncryptionContext) -> Result<DataKey> {
+    fn unwrap_data_key(&self, wrapped: &WrappedKeys, context: &EncryptionContext) -> Result<keyward::UnwrappedKey> {
         self.ask(|inner| inner.unwrap_data_key(wrapped, context))
     }
-    fn rewrap_data_key(&self, wrapped: &WrappedKeys, context: &EncryptionContext, to: &KeyName) -> Result<WrappedKeys> {
-        self.ask(|inner| inner.rewrap_data_key(wrapped, context, to))
+    fn rewrap_data_key(
+        &self,
+        wrapped: &WrappedKeys,
+        context: &EncryptionContext,
+        to: &KeyName,
+        origin: keyward::Origin,
+    ) -> Result<WrappedKeys> {
+        self.ask(|inner| inner.rewrap_data_key(wrapped, context, to, origin))
     }
 }
 

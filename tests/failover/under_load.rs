@@ -15,7 +15,8 @@ fn nothing_is_lost((switches, failover): (Vec<Memory>, Failover<Memory>), unstea
             let (data_key, wrapped) =
                 failover.generate_data_key(&key(), &context(), DataKeyLength::Bytes32).expect("generate");
             assert_same(&failover.unwrap_data_key(&wrapped, &context()).expect("unwrap"), &data_key);
-            let moved = failover.rewrap_data_key(&wrapped, &context(), &key()).expect("rewrap");
+            let moved =
+                failover.rewrap_data_key(&wrapped, &context(), &key(), keyward::Origin::Unverified).expect("rewrap");
             assert_same(&failover.unwrap_data_key(&moved, &context()).expect("unwrap what was moved"), &data_key);
             let again = failover.wrap_data_key(&key(), &context(), &data_key).expect("wrap");
             // What was protected before, in another state of the members.

@@ -365,7 +365,7 @@ fn called() -> BTreeSet<String> {
         let _ = hsm.public_key(&key);
         hsm.rotate_key(&key, None).unwrap();
         let (_, wrapped) = generate(&hsm, &key).unwrap();
-        let _ = hsm.rewrap_data_key(&wrapped, &context(), &key);
+        let _ = hsm.rewrap_data_key(&wrapped, &context(), &key, keyward::Origin::Unverified);
         assert_kind(hsm.unwrap_data_key(&wrapped, &EncryptionContext::new()), ErrorKind::NotAuthentic);
         for described in hsm.list_keys().unwrap() {
             hsm.disable_key(&key, described.version).unwrap();

@@ -77,7 +77,10 @@ fn the_encryption_context_is_decided_about() {
     for other in [EncryptionContext::new(), EncryptionContext::from_pairs([("tenant", "evil")]).unwrap()] {
         assert_kind(acme.unwrap_data_key(&wrapped, &other), ErrorKind::PolicyDenied);
         assert_kind(acme.generate_data_key(&key(), &other, DataKeyLength::Bytes32), ErrorKind::PolicyDenied);
-        assert_kind(acme.rewrap_data_key(&wrapped, &other, &key()), ErrorKind::PolicyDenied);
+        assert_kind(
+            acme.rewrap_data_key(&wrapped, &other, &key(), keyward::Origin::Unverified),
+            ErrorKind::PolicyDenied,
+        );
     }
 }
 
@@ -103,6 +106,7 @@ fn recovering_goes_on_with_those_entries_that_are_allowed() {
     assert_eq!(spy.asked(), ["describe", "describe"]);
     // A forged entry in front of a good one denies nothing.
     let forged = keyward::WrappedKey::new(
+        keyward::WrapOccasion::Generation,
         first.iter().next().unwrap().algorithm(),
         keyward::KekId::from_bytes([9; 16]),
         vec![0; 12],
@@ -125,10 +129,13 @@ fn rewrapping_needs_the_key_that_opens_and_the_key_that_wraps() {
         governed(&spy).policies(policies(&names.iter().map(permit).collect::<String>()))
     };
     for too_few in [&["payments"][..], &["other"]] {
-        assert_kind(with(too_few).rewrap_data_key(&wrapped, &context(), &other), ErrorKind::PolicyDenied);
+        assert_kind(
+            with(too_few).rewrap_data_key(&wrapped, &context(), &other, keyward::Origin::Unverified),
+            ErrorKind::PolicyDenied,
+        );
         assert!(!spy.asked().contains(&"rewrap"));
     }
-    with(&["payments", "other"]).rewrap_data_key(&wrapped, &context(), &other).unwrap();
+    with(&["payments", "other"]).rewrap_data_key(&wrapped, &context(), &other, keyward::Origin::Unverified).unwrap();
 }
 
 #[test]

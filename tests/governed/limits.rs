@@ -13,7 +13,10 @@ fn a_host_wraps_its_share_and_not_once_more() {
     let three = governed(&spy).log(opened.clone()).max_gcm_wraps(3);
     let wrapped = generate(&three).unwrap();
     three.wrap_data_key(&key(), &context(), &keyward::DataKey::from_slice(&[7; 32]).unwrap()).unwrap();
-    three.as_principal(Principal::new("bob").unwrap()).rewrap_data_key(&wrapped, &context(), &key()).unwrap();
+    three
+        .as_principal(Principal::new("bob").unwrap())
+        .rewrap_data_key(&wrapped, &context(), &key(), keyward::Origin::Unverified)
+        .unwrap();
     spy.asked();
     let error = assert_kind(generate(&three), ErrorKind::LimitExceeded);
     assert!(error.to_string().contains("limit of 3 AES-GCM wraps under key 'payments:1'"), "{error}");

@@ -83,7 +83,9 @@ fn ways(operation: Operation) -> Vec<Way> {
             vec![|p, _| p.wrap_data_key(&key(), &context(), &keyward::DataKey::from_slice(&[7; 32]).unwrap()).map(drop)]
         }
         Operation::Unwrap => vec![|p, wrapped| p.unwrap_data_key(wrapped, &context()).map(drop)],
-        Operation::Rewrap => vec![|p, wrapped| p.rewrap_data_key(wrapped, &context(), &key()).map(drop)],
+        Operation::Rewrap => {
+            vec![|p, wrapped| p.rewrap_data_key(wrapped, &context(), &key(), keyward::Origin::Unverified).map(drop)]
+        }
         Operation::CreateKey => vec![|p, _| p.create_key(&"new".parse().unwrap(), AlgorithmChoice::Auto).map(drop)],
         Operation::RotateKey => {
             vec![|p, _| p.rotate_key(&key(), None).map(drop), |p, _| {

@@ -9,6 +9,9 @@ mod faults;
 mod fixture;
 mod policy;
 mod ranges;
+#[path = "../rules/raw.rs"]
+#[allow(dead_code, reason = "what other tests need of it")]
+mod raw;
 // The clients of object_store come with the command line.
 #[cfg(feature = "cli")]
 mod s3;
@@ -17,5 +20,6 @@ mod s3;
 mod s3_server;
 mod spy;
 mod suite;
+mod trust;
 mod watched;
 mod writes;

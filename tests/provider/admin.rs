@@ -118,7 +118,7 @@ fn rotation_makes_a_version_and_retires_the_others() {
         assert_eq!(states, [(1, KeyState::Retired), (2, KeyState::Retired), (3, KeyState::Active)], "{algorithm}");
         let again = hsm.unwrap_data_key(&old, &context(&[])).unwrap();
         assert_eq!(again.expose_secret(), data_key.expose_secret());
-        let new = hsm.rewrap_data_key(&old, &context(&[]), &key).unwrap();
+        let new = hsm.rewrap_data_key(&old, &context(&[]), &key, keyward::Origin::Unverified).unwrap();
         let current = hsm.describe_key(KeyRef::Name(&key)).unwrap();
         assert_eq!(new.iter().next().unwrap().kek_id(), current.kek_id);
     }

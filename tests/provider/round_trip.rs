@@ -69,7 +69,7 @@ fn every_flipped_byte_and_every_other_context_is_one_error() {
         let altered = |change: &dyn Fn(&mut Vec<u8>, &mut Vec<u8>)| {
             let (mut parameters, mut ciphertext) = (wrapped.parameters().to_vec(), wrapped.ciphertext().to_vec());
             change(&mut parameters, &mut ciphertext);
-            WrappedKey::new(algorithm, wrapped.kek_id(), parameters, ciphertext)
+            WrappedKey::new(keyward::WrapOccasion::Generation, algorithm, wrapped.kek_id(), parameters, ciphertext)
         };
         for i in 0..wrapped.ciphertext().len() {
             refused(&altered(&|_, ciphertext| ciphertext[i] ^= 1).unwrap(), &[("a", "1")]);
@@ -95,7 +95,14 @@ fn another_version_or_key_does_not_open() {
         let other = hsm.describe_key(keyward::KeyRef::Name(&name("other"))).unwrap().kek_id;
         let (_, wrapped) = hsm.generate_data_key(&key, &context(&[]), DataKeyLength::Bytes32).unwrap();
         let wrapped = wrapped.into_vec().remove(0);
-        let moved = WrappedKey::new(algorithm, other, wrapped.parameters(), wrapped.ciphertext()).unwrap();
+        let moved = WrappedKey::new(
+            keyward::WrapOccasion::Generation,
+            algorithm,
+            other,
+            wrapped.parameters(),
+            wrapped.ciphertext(),
+        )
+        .unwrap();
         assert_kind(hsm.unwrap_data_key(&moved.into(), &context(&[])), ErrorKind::NotAuthentic);
     }
 }
@@ -106,6 +113,7 @@ fn the_first_that_opens_is_taken() {
     let (data_key, wrapped) = hsm.generate_data_key(&key, &context(&[]), DataKeyLength::Bytes32).unwrap();
     let good = wrapped.into_vec().remove(0);
     let unknown = WrappedKey::new(
+        keyward::WrapOccasion::Generation,
         WrappingAlgorithm::AesGcm,
         keyward::KekId::from_bytes([9; 16]),
         good.parameters(),
@@ -126,12 +134,12 @@ fn rewrapping_moves_a_data_key_between_keys() {
             hsm.create_key(&name("other"), AlgorithmChoice::Exactly(to)).unwrap();
             let (data_key, wrapped) =
                 hsm.generate_data_key(&key, &context(&[("a", "1")]), DataKeyLength::Bytes32).unwrap();
-            let moved = hsm.rewrap_data_key(&wrapped, &context(&[("a", "1")]), &name("other"));
+            let rewrap = |origin| hsm.rewrap_data_key(&wrapped, &context(&[("a", "1")]), &name("other"), origin);
+            let moved = rewrap(keyward::Origin::Unverified);
             if from.is_rsa() && !to.is_rsa() {
                 // RSA says nothing about the writer; only an assertion of the caller moves it.
-                assert_kind(moved, ErrorKind::InvalidArgument);
-                let hsm = hsm.danger_assert_origin();
-                let moved = hsm.rewrap_data_key(&wrapped, &context(&[("a", "1")]), &name("other")).unwrap();
+                assert_kind(moved, ErrorKind::OriginUnverified);
+                let moved = rewrap(keyward::Origin::DangerAsserted).unwrap();
                 assert!(hsm.unwrap_data_key(&moved, &context(&[("a", "1")])).is_ok());
                 continue;
             }

@@ -185,10 +185,11 @@ fn a_file_forged_with_the_public_key_opens_only_where_the_key_is_named() {
     let path = directory.path().join("forged");
     std::fs::write(&path, &forged).unwrap();
     let both = || token.provider().only([rsa.clone(), symmetric.clone()]);
-    let rewrap = |hsm: &HsmProvider| keyward::envelope::Rewrap::new(hsm).to(&symmetric).file(&path);
-    assert_kind(rewrap(&both()), ErrorKind::InvalidArgument);
+    let hsm = both();
+    let rewrap = keyward::envelope::Rewrap::new(&hsm).to(&symmetric);
+    assert_kind(rewrap.file(&path), ErrorKind::OriginUnverified);
     assert_eq!(std::fs::read(&path).unwrap(), forged);
-    rewrap(&both().danger_assert_origin()).unwrap();
+    rewrap.danger_assert_origin().file(&path).unwrap();
     assert_eq!(keyward::Decryptor::new(&only_symmetric).decrypt(&std::fs::read(&path).unwrap()).unwrap(), b"anyone's");
 }
 
@@ -198,15 +199,23 @@ fn a_key_serves_its_one_algorithm() {
     let (_token, hsm, key) = with_key(WrappingAlgorithm::AesGcm);
     let id = hsm.describe_key(KeyRef::Name(&key)).unwrap().kek_id;
     for (algorithm, ciphertext) in [(WrappingAlgorithm::AesKw, 72), (WrappingAlgorithm::RsaOaep, 384)] {
-        let other = keyward::WrappedKey::new(algorithm, id, vec![], vec![0; ciphertext]).unwrap();
+        let other =
+            keyward::WrappedKey::new(keyward::WrapOccasion::Generation, algorithm, id, vec![], vec![0; ciphertext])
+                .unwrap();
         assert_kind(hsm.unwrap_data_key(&other.into(), &context(&[])), ErrorKind::NotAuthentic);
     }
     // The bytes are right and only the algorithm is another.
     let (_token, hsm, key) = with_key(WrappingAlgorithm::RsaOaepSha1);
     let (_, wrapped) = hsm.generate_data_key(&key, &context(&[]), DataKeyLength::Bytes32).unwrap();
     let right = wrapped.into_vec().remove(0);
-    let relabelled =
-        keyward::WrappedKey::new(WrappingAlgorithm::RsaOaep, right.kek_id(), vec![], right.ciphertext()).unwrap();
+    let relabelled = keyward::WrappedKey::new(
+        keyward::WrapOccasion::Generation,
+        WrappingAlgorithm::RsaOaep,
+        right.kek_id(),
+        vec![],
+        right.ciphertext(),
+    )
+    .unwrap();
     assert_kind(hsm.unwrap_data_key(&relabelled.into(), &context(&[])), ErrorKind::NotAuthentic);
     hsm.unwrap_data_key(&right.into(), &context(&[])).unwrap();
 }

@@ -3,13 +3,13 @@
 use crate::fixture::DEK;
 use crate::fixture::{assert_kind, assert_malformed, context, every_way, good, keyring, name, sealed};
 use crate::keyring::{Keyring, wrap};
-use crate::raw::{self, Envelope, Half};
+use crate::raw::{self, Envelope, SlotCopy};
 use keyward::{Decryptor, EncryptionContext, Encryptor, ErrorKind, Result};
 
 /// An envelope that is authentic for these bytes as its context.
 fn with(context: Vec<u8>) -> Envelope {
     let mut envelope = good();
-    envelope.a = Half::new(1, &[wrap("main", 2, &context, &DEK).bytes()]).bytes();
+    envelope.a = SlotCopy::new(1, &[wrap("main", 2, &context, &DEK).bytes()]).bytes();
     envelope.core.context = context;
     envelope
 }

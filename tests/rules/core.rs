@@ -1,7 +1,7 @@
 //! CORE.
 
-use crate::fixture::{assert_kind, assert_malformed, assert_opens, good, half, read};
-use crate::raw::{Core, Envelope, Half};
+use crate::fixture::{assert_kind, assert_malformed, assert_opens, good, read, slot_copy};
+use crate::raw::{Core, Envelope, SlotCopy};
 use keyward::ErrorKind;
 
 /// The good envelope with another CORE, for which its body is made.
@@ -33,24 +33,42 @@ fn unknown_suites_are_refused() {
 
 #[test]
 fn unknown_flags_are_refused() {
-    for bit in 1..16 {
-        assert_malformed(&with(|core| core.flags = 1 << bit), format!("flag {bit}"));
-        assert_malformed(&with(|core| core.flags = 1 << bit | 1), format!("flag {bit} with detached slots"));
+    for bit in 2..16 {
+        for flags in [1 << bit, 1 << bit | 1, 1 << bit | 2, 1 << bit | 3] {
+            assert_malformed(&with(|core| core.flags = flags), format!("flags {flags:#06x}"));
+        }
+    }
+}
+
+#[test]
+fn unknown_suites_and_flags_are_said_to_be_of_a_newer_version() {
+    for (suite, flags) in [(2, 0), (0xffff, 0), (1, 4), (1, 0x8000)] {
+        let bytes = with(|core| (core.suite, core.flags) = (suite, flags)).bytes();
+        let message = read(&bytes).unwrap_err().to_string();
+        assert!(message.starts_with("a newer version of Keyward wrote this envelope"), "{message}");
+    }
+}
+
+#[test]
+fn compact_and_detached_at_once_are_refused() {
+    for slots_len in [0, 1024] {
+        let envelope = Envelope { a: Vec::new(), ..with(|core| (core.flags, core.slots_len) = (3, slots_len)) };
+        assert_malformed(&envelope, format!("slots length {slots_len}"));
     }
 }
 
 #[test]
 fn slots_lengths_have_bounds() {
-    for slots_len in [0, 1, 64, 213] {
-        // No half fits.
+    for slots_len in [0, 1, 64, 277] {
+        // no slot copy fits.
         let envelope = Envelope { a: Vec::new(), ..with(|core| core.slots_len = slots_len) };
         assert_malformed(&envelope, format!("slots length {slots_len}"));
     }
-    // Whole halves fit, and are refused all the same.
-    for slots_len in [214, 254, 255, 65537, 65538, 1 << 24] {
+    // Whole slot copies fit, and are refused all the same.
+    for slots_len in [278, 318, 319, 65537, 65538, 1 << 24] {
         assert_malformed(&with(|core| core.slots_len = slots_len), format!("slots length {slots_len}"));
     }
-    for slots_len in [256, 257, 1023, 65535, 65536] {
+    for slots_len in [320, 321, 1023, 65535, 65536] {
         assert_opens(&with(|core| core.slots_len = slots_len), format!("slots length {slots_len}"));
     }
 }
@@ -70,20 +88,20 @@ fn the_odd_last_byte_of_slots_is_zero() {
         let mut envelope = with(|core| core.slots_len = 1025);
         envelope.odd = odd;
         assert_malformed(&envelope, format!("last byte {odd:#x}"));
-        // Neither half makes up for it.
-        envelope.b = half(2).bytes();
-        assert_malformed(&envelope, format!("last byte {odd:#x}, two halves"));
+        // Neither slot copy makes up for it.
+        envelope.b = slot_copy(2).bytes();
+        assert_malformed(&envelope, format!("last byte {odd:#x}, two slot copies"));
     }
 }
 
 #[test]
-fn the_halves_of_odd_slots_are_those_of_the_even_length_below() {
-    let mut envelope = with(|core| core.slots_len = 257);
+fn the_copies_of_odd_slots_are_those_of_the_even_length_below() {
+    let mut envelope = with(|core| core.slots_len = 321);
     envelope.a = Vec::new();
-    envelope.b = half(1).bytes();
-    assert_opens(&envelope, "in the second half");
-    envelope.a = Half::new(2, &[vec![7; 9]]).bytes();
-    assert_kind(read(&envelope.bytes()), ErrorKind::KeyNotFound, "the first half is newer and has nothing that opens");
+    envelope.b = slot_copy(1).bytes();
+    assert_opens(&envelope, "in the area B");
+    envelope.a = SlotCopy::new(2, &[vec![7; 9]]).bytes();
+    assert_kind(read(&envelope.bytes()), ErrorKind::KeyNotFound, "the area A is newer and has nothing that opens");
 }
 
 #[test]

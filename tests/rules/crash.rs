@@ -2,7 +2,7 @@
 
 use crate::fixture::{TEXT, name};
 use crate::place::{Place, both_keys, new_key, old_key, read_file, rewrap};
-use crate::raw::{Half, Parts};
+use crate::raw::{Parts, SlotCopy};
 use keyward::envelope::inspect;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -13,14 +13,14 @@ use std::{env, fs};
 const KILLS: u64 = 30;
 const CHILD: &str = "KEYWARD_TEST_REWRAP_FILE";
 
-/// It opens, and the next rewrap leaves one half, under the new version.
+/// It opens, and the next rewrap leaves one slot copy, under the new version.
 fn opens_and_is_repaired(parts: &Parts, case: &str) {
     let place = Place::new(&parts.bytes());
     assert_eq!(place.read(&both_keys()).expect(case), TEXT, "{case}");
     rewrap(&both_keys()).file(&place.path).expect(case);
     let repaired = place.parts();
-    let (a, b) = repaired.halves();
-    assert_eq!([a, b].iter().filter(|half| half.iter().all(|byte| *byte == 0)).count(), 1, "{case}");
+    let (a, b) = repaired.slot_copies();
+    assert_eq!([a, b].iter().filter(|copy| copy.iter().all(|byte| *byte == 0)).count(), 1, "{case}");
     assert_eq!((&repaired.core, &repaired.body), (&parts.core, &parts.body), "{case}");
     assert_eq!(place.read(&new_key()).expect(case), TEXT, "{case}");
 }
@@ -36,16 +36,16 @@ fn before_and_after() -> (Parts, Parts) {
 #[test]
 fn a_first_write_cut_at_any_byte_loses_nothing() {
     let (before, after) = before_and_after();
-    let half_len = before.slots.len() / 2;
-    let older = Half::new(1, &[vec![0xee; 81]]);
-    // What the second half may hold at the time: nothing, what an earlier kill has left, any bytes.
-    let mut left = [vec![0; half_len], older.bytes()[..90].to_vec(), vec![0xff; half_len]];
+    let area_len = before.slots.len() / 2;
+    let older = SlotCopy::new(1, &[vec![0xee; 81]]);
+    // What the area B may hold at the time: nothing, what an earlier kill has left, any bytes.
+    let mut left = [vec![0; area_len], older.bytes()[..90].to_vec(), vec![0xff; area_len]];
     for under in &mut left {
-        under.resize(half_len, 0);
-        for cut in 0..=half_len {
+        under.resize(area_len, 0);
+        for cut in 0..=area_len {
             let mut parts = before.clone();
-            parts.slots[half_len..].copy_from_slice(under);
-            parts.slots[half_len..half_len + cut].copy_from_slice(&after.slots[half_len..half_len + cut]);
+            parts.slots[area_len..].copy_from_slice(under);
+            parts.slots[area_len..area_len + cut].copy_from_slice(&after.slots[area_len..area_len + cut]);
             opens_and_is_repaired(&parts, &format!("first write cut after {cut}"));
         }
     }
@@ -54,10 +54,10 @@ fn a_first_write_cut_at_any_byte_loses_nothing() {
 #[test]
 fn a_second_write_cut_at_any_byte_loses_nothing() {
     let (before, after) = before_and_after();
-    let half_len = before.slots.len() / 2;
-    for cut in 0..=half_len {
+    let area_len = before.slots.len() / 2;
+    for cut in 0..=area_len {
         let mut parts = after.clone();
-        parts.slots[cut..half_len].copy_from_slice(&before.slots[cut..half_len]);
+        parts.slots[cut..area_len].copy_from_slice(&before.slots[cut..area_len]);
         let case = format!("second write cut after {cut}");
         // From the first write on, the old version is not needed any more.
         assert_eq!(Place::new(&parts.bytes()).read(&new_key()).expect(&case), TEXT, "{case}");
@@ -68,11 +68,11 @@ fn a_second_write_cut_at_any_byte_loses_nothing() {
 #[test]
 fn sectors_of_a_write_may_arrive_in_any_order() {
     let (before, after) = before_and_after();
-    let half_len = before.slots.len() / 2;
+    let area_len = before.slots.len() / 2;
     for arrived in 0_u8..16 {
         let mut parts = before.clone();
         for quarter in (0..4).filter(|quarter| arrived >> quarter & 1 == 1) {
-            let range = half_len + quarter * half_len / 4..half_len + (quarter + 1) * half_len / 4;
+            let range = area_len + quarter * area_len / 4..area_len + (quarter + 1) * area_len / 4;
             parts.slots[range.clone()].copy_from_slice(&after.slots[range]);
         }
         opens_and_is_repaired(&parts, &format!("quarters {arrived:04b}"));
@@ -82,11 +82,11 @@ fn sectors_of_a_write_may_arrive_in_any_order() {
 #[test]
 fn a_repair_with_the_old_key_alone_keeps_the_file() {
     let (mut parts, after) = before_and_after();
-    let half_len = parts.slots.len() / 2;
-    parts.slots[half_len..half_len + 60].copy_from_slice(&after.slots[half_len..half_len + 60]);
+    let area_len = parts.slots.len() / 2;
+    parts.slots[area_len..area_len + 60].copy_from_slice(&after.slots[area_len..area_len + 60]);
     let place = Place::new(&parts.bytes());
     rewrap(&old_key()).file(&place.path).unwrap();
-    assert!(place.parts().halves().1.iter().all(|byte| *byte == 0));
+    assert!(place.parts().slot_copies().1.iter().all(|byte| *byte == 0));
     assert_eq!(place.read(&old_key()).unwrap(), TEXT);
 }
 

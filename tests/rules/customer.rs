@@ -4,7 +4,7 @@ use crate::fixture::{
     CUSTOMER, TEXT, assert_kind, assert_opens, context, context_bytes, customer_key, every_way, good, good_entry,
     keyring,
 };
-use crate::raw::{Core, Entry, Envelope, Half, Parts, customer_entry};
+use crate::raw::{Core, Entry, Envelope, Parts, SlotCopy, customer_entry};
 use keyward::key::CustomerKey;
 use keyward::{Decryptor, Encryptor, ErrorKind, Result};
 
@@ -14,7 +14,14 @@ fn with(change: impl FnOnce(&mut Vec<Entry>)) -> Envelope {
     let mut entries = vec![customer_entry(&CUSTOMER, [0x11; 32], &core.bytes())];
     change(&mut entries);
     let entries: Vec<_> = entries.iter().map(Entry::bytes).collect();
-    Envelope { core, a: Half::new(1, &entries).bytes(), b: Vec::new(), odd: 0, key: CUSTOMER, plaintext: TEXT.to_vec() }
+    Envelope {
+        core,
+        a: SlotCopy::new(1, &entries).bytes(),
+        b: Vec::new(),
+        odd: 0,
+        key: CUSTOMER,
+        plaintext: TEXT.to_vec(),
+    }
 }
 
 fn read_with(key: &CustomerKey, bytes: &[u8]) -> Result<Vec<u8>> {
@@ -58,7 +65,7 @@ fn a_planted_verifier_does_not_turn_an_envelope_into_a_customers_file() {
     let mut envelope = good();
     let verifier = customer_entry(&envelope.key, [1; 32], &envelope.core.bytes()).bytes();
     for entries in [vec![verifier.clone(), good_entry()], vec![good_entry(), verifier]] {
-        envelope.a = Half::new(1, &entries).bytes();
+        envelope.a = SlotCopy::new(1, &entries).bytes();
         let keyring = keyring();
         let answer = every_way(|| Decryptor::new(&keyring).context(context()), &envelope.bytes());
         assert_kind(answer, ErrorKind::InvalidArgument, "algorithm 16 beside algorithm 1, without a customer key");
@@ -104,7 +111,7 @@ fn there_is_exactly_one_entry_and_it_is_as_the_format_says() {
             entries.push(Entry { algorithm: 99, ..entries[0].clone() });
         }),
         ("a KEK id", |entries| entries[0].kek_id[15] = 1),
-        ("another version", |entries| entries[0].version = 2),
+        ("another occasion", |entries| entries[0].occasion = 2),
         ("algorithm 17", |entries| entries[0].algorithm = 17),
         ("a salt of 31 bytes", |entries| entries[0].parameters.truncate(31)),
         ("a verifier of 31 bytes", |entries| entries[0].ciphertext.truncate(31)),

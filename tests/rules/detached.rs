@@ -1,9 +1,10 @@
 //! Slots that are kept apart from the file.
 
 use crate::fixture::{
-    SLOTS_LEN, TEXT, assert_kind, context, customer_key, every_way, good, good_entry, half, keyring, name,
+    SLOTS_LEN, TEXT, assert_kind, context, customer_key, every_way, good, good_entry, keyring, name, slot_copy,
 };
-use crate::raw::{Envelope, Half, read_half};
+use crate::keyring::unwrapped;
+use crate::raw::{Envelope, SlotCopy, read_slot_copy};
 use keyward::envelope::DetachedSlots;
 use keyward::{Decryptor, Encryptor, ErrorKind, Result};
 use std::io::Write;
@@ -16,8 +17,14 @@ fn apart(slots_len: u32) -> Envelope {
     envelope
 }
 
-fn slots(half: &Half) -> DetachedSlots {
-    DetachedSlots::from_bytes(half.bytes()).unwrap()
+/// The slots of `envelope`: this copy with the right tag.
+fn slots_of(envelope: &Envelope, copy: SlotCopy) -> DetachedSlots {
+    DetachedSlots::from_bytes(copy.tagged(&envelope.key, &envelope.core.bytes()).bytes()).unwrap()
+}
+
+/// The slots of [`apart`] with the least that can be reserved.
+fn slots(copy: SlotCopy) -> DetachedSlots {
+    slots_of(&apart(0), copy)
 }
 
 fn read(bytes: &[u8], slots: &DetachedSlots) -> Result<Vec<u8>> {
@@ -35,39 +42,47 @@ fn written(text: &[u8]) -> (Vec<u8>, DetachedSlots) {
 
 #[test]
 fn what_is_made_by_hand_opens_whatever_is_reserved() {
-    for slots_len in [0, 1, 2, 255, 256, SLOTS_LEN, 65536] {
-        assert_eq!(read(&apart(slots_len).bytes(), &slots(&half(1))).unwrap(), TEXT, "{slots_len} reserved");
+    for slots_len in [0, 1, 2, 319, 320, SLOTS_LEN, 65536] {
+        let envelope = apart(slots_len);
+        let slots = slots_of(&envelope, slot_copy(1));
+        assert_eq!(read(&envelope.bytes(), &slots).unwrap(), TEXT, "{slots_len} reserved");
     }
     let too_long = apart(65537).bytes();
-    assert_kind(read(&too_long, &slots(&half(1))), ErrorKind::NotAnEnvelope, "65537 reserved");
+    assert_kind(read(&too_long, &slots(slot_copy(1))), ErrorKind::NotAnEnvelope, "65537 reserved");
 }
 
 #[test]
 fn what_is_written_is_as_the_format_says() {
     let (file, slots) = written(TEXT);
     assert_eq!(file[10..12], [0, 1], "the flag");
-    let (generation, entries) = read_half(slots.as_bytes()).unwrap();
+    let (generation, entries) = read_slot_copy(slots.as_bytes()).unwrap();
     assert_eq!((generation, entries.len()), (1, 1));
-    assert_eq!(slots.as_bytes(), Half::new(1, &entries).bytes(), "no padding");
+    let dek = unwrapped(&entries[0]);
+    let copy = SlotCopy::new(1, &entries).tagged(&dek, &file[..file.len() - (56 + TEXT.len() + 16)]);
+    assert_eq!(slots.as_bytes(), copy.bytes(), "the right tag and no padding");
     assert_eq!(read(&file, &slots).unwrap(), TEXT);
     assert_eq!(DetachedSlots::from_bytes(slots.as_bytes().to_vec()).unwrap(), slots);
 }
 
 #[test]
 fn the_place_of_detached_slots_is_zeros() {
-    for slots_len in [1, 2, 256, 1025] {
+    for slots_len in [1, 2, 320, 1025] {
         let bytes = apart(slots_len).bytes();
         let slots_at = apart(slots_len).core.bytes().len();
         for at in [0, slots_len as usize / 2, slots_len as usize - 1] {
             let mut bytes = bytes.clone();
             bytes[slots_at + at] = 1;
-            assert_kind(read(&bytes, &slots(&half(1))), ErrorKind::NotAnEnvelope, format!("byte {at} of {slots_len}"));
+            assert_kind(
+                read(&bytes, &slots(slot_copy(1))),
+                ErrorKind::NotAnEnvelope,
+                format!("byte {at} of {slots_len}"),
+            );
         }
     }
     // Not even slots that would open.
     let mut envelope = apart(SLOTS_LEN);
-    envelope.a = half(1).bytes();
-    assert_kind(read(&envelope.bytes(), &slots(&half(1))), ErrorKind::NotAnEnvelope, "slots in both places");
+    envelope.a = slot_copy(1).bytes();
+    assert_kind(read(&envelope.bytes(), &slots(slot_copy(1))), ErrorKind::NotAnEnvelope, "slots in both places");
 }
 
 #[test]
@@ -76,7 +91,7 @@ fn slots_are_given_where_they_are_apart_and_only_there() {
     let answer = every_way(|| Decryptor::new(&keyring).context(context()), &apart(0).bytes());
     assert_kind(answer, ErrorKind::InvalidArgument, "none given");
     assert_eq!(keyring.calls(), 0);
-    let answer = read(&good().bytes(), &slots(&half(1)));
+    let answer = read(&good().bytes(), &slots(slot_copy(1)));
     assert_kind(answer, ErrorKind::InvalidArgument, "given for a file that has its own");
 }
 
@@ -86,15 +101,15 @@ fn slots_of_another_file_do_not_open_this_one() {
     assert_eq!(read(&one, &its_slots).unwrap(), b"one");
     assert_kind(read(&one, &others_slots), ErrorKind::NotAuthentic, "another file's slots");
     assert_kind(read(&other, &its_slots), ErrorKind::NotAuthentic, "another file's slots");
-    let foreign = slots(&Half::new(1, &[crate::keyring::wrap("stranger", 1, &[], &[1; 32]).bytes()]));
+    let foreign = slots(SlotCopy::new(1, &[crate::keyring::wrap("stranger", 1, &[], &[1; 32]).bytes()]));
     assert_kind(read(&one, &foreign), ErrorKind::KeyNotFound, "slots of a stranger");
-    let planted = slots(&Half::new(1, &[crate::fixture::entry_of(&[1; 32]), good_entry()]));
+    let planted = slots(SlotCopy::new(1, &[crate::fixture::entry_of(&[1; 32]), good_entry()]));
     assert_eq!(read(&apart(0).bytes(), &planted).unwrap(), TEXT, "a plant first");
 }
 
 #[test]
-fn detached_slots_are_one_half_of_exactly_its_length() {
-    let whole = half(3).bytes();
+fn detached_slots_are_one_copy_of_exactly_its_length() {
+    let whole = slot_copy(3).bytes();
     for len in 0..whole.len() {
         assert_kind(
             DetachedSlots::from_bytes(whole[..len].to_vec()),
@@ -111,14 +126,14 @@ fn detached_slots_are_one_half_of_exactly_its_length() {
         bytes[at] ^= 1;
         assert_kind(DetachedSlots::from_bytes(bytes), ErrorKind::NotAnEnvelope, format!("byte {at} altered"));
     }
-    for (case, half) in [
-        ("generation 0", Half::new(0, &[good_entry()])),
-        ("no entries", Half::new(1, &[])),
-        ("17 entries", Half::new(1, &vec![Vec::new(); 17])),
-        ("count 2 of one", Half { count: 2, ..half(1) }),
-        ("used too much", Half { used: u16::MAX, ..half(1) }),
+    for (case, copy) in [
+        ("generation 0", SlotCopy::new(0, &[good_entry()])),
+        ("no entries", SlotCopy::new(1, &[])),
+        ("17 entries", SlotCopy::new(1, &vec![Vec::new(); 17])),
+        ("count 2 of one", SlotCopy { count: 2, ..slot_copy(1) }),
+        ("used too much", SlotCopy { used: u16::MAX, ..slot_copy(1) }),
     ] {
-        assert_kind(DetachedSlots::from_bytes(half.bytes()), ErrorKind::NotAnEnvelope, case);
+        assert_kind(DetachedSlots::from_bytes(copy.bytes()), ErrorKind::NotAnEnvelope, case);
     }
 }
 

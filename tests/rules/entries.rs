@@ -1,11 +1,11 @@
-//! The entries of a half: which are tried, which are skipped, and what is said when none opens.
+//! The entries of a slot copy: which are tried, which are skipped, and what is said when none opens.
 
 use crate::fixture::{
     DEK, TEXT, assert_kind, assert_opens, context, context_bytes, decrypt, entry_of, envelope, every_way, good,
     good_entry, keyring, name, read, sealed,
 };
 use crate::keyring::{Keyring, kek_id, wrap};
-use crate::raw::{Entry, Parts, context as pairs};
+use crate::raw::{Entry, LATER, Parts, context as pairs};
 use keyward::key::AlgorithmChoice;
 use keyward::testkit::MemoryProvider;
 use keyward::{Decryptor, Encryptor, ErrorKind, KeyAdmin};
@@ -26,8 +26,8 @@ fn not_understood() -> Vec<(&'static str, Vec<u8>)> {
     vec![
         ("empty", Vec::new()),
         ("one byte", vec![1]),
-        ("version 0", changed(|entry| entry.version = 0)),
-        ("version 2", changed(|entry| entry.version = 2)),
+        ("occasion 0", changed(|entry| entry.occasion = 0)),
+        ("occasion 3", changed(|entry| entry.occasion = 3)),
         ("algorithm 0", changed(|entry| entry.algorithm = 0)),
         ("algorithm 5", changed(|entry| entry.algorithm = 5)),
         ("algorithm 255", changed(|entry| entry.algorithm = 255)),
@@ -48,6 +48,7 @@ fn not_authentic() -> Vec<(&'static str, Vec<u8>)> {
     vec![
         ("another data key", plant()),
         ("a data key of 16 bytes", entry_of(&DEK[..16])),
+        ("the other occasion", changed(|entry| entry.occasion = LATER)),
         ("altered", changed(|entry| entry.ciphertext[0] ^= 1)),
         ("altered tag", changed(|entry| entry.ciphertext[47] ^= 1)),
         ("altered IV", changed(|entry| entry.parameters[0] ^= 1)),
@@ -142,7 +143,7 @@ fn sixteen_entries_may_hold_the_one_that_opens_last() {
     entries.push(good_entry());
     let mut envelope = envelope(&entries[15..]);
     envelope.core.slots_len = 4096;
-    envelope.a = crate::raw::Half::new(1, &entries).bytes();
+    envelope.a = crate::raw::SlotCopy::new(1, &entries).bytes();
     assert_opens(&envelope, "fifteen plants first");
 }
 
@@ -177,11 +178,11 @@ fn slots_that_are_too_short_for_the_recipients_are_refused_in_writing() {
         let encryptor = Encryptor::new(&keyring, &name("main")).also(&keyring, &name("other")).context(context());
         encryptor.slots_len(slots_len).encrypt(TEXT)
     };
-    // Two entries of 83 bytes and 24 more make 190.
-    assert_kind(with(256), ErrorKind::LimitExceeded, "two entries in 128 bytes");
-    assert_kind(with(379), ErrorKind::LimitExceeded, "two entries in 189 bytes");
-    assert_eq!(read(&with(380).unwrap()).unwrap(), TEXT);
-    for out_of_bounds in [0, 255, 65537, u32::MAX] {
+    // Two entries of 83 bytes and 56 more make 222.
+    assert_kind(with(320), ErrorKind::LimitExceeded, "two entries in 160 bytes");
+    assert_kind(with(443), ErrorKind::LimitExceeded, "two entries in 221 bytes");
+    assert_eq!(read(&with(444).unwrap()).unwrap(), TEXT);
+    for out_of_bounds in [0, 319, 65537, u32::MAX] {
         assert_kind(with(out_of_bounds), ErrorKind::InvalidArgument, out_of_bounds);
     }
     assert_eq!(read(&with(65536).unwrap()).unwrap(), TEXT);

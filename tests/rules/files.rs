@@ -4,7 +4,7 @@ use crate::fixture::{TEXT, assert_kind, context, from_io, keyring, listing, name
 use crate::keyring::Keyring;
 use crate::raw::CHUNK;
 use keyward::durable::Replace;
-use keyward::envelope::reencrypt_file;
+use keyward::envelope::{Recipients, Reencrypt};
 use keyward::{Decryptor, Encryptor, ErrorKind};
 use std::fs;
 use std::io::Write;
@@ -101,7 +101,7 @@ fn a_failed_encryption_leaves_nothing_and_harms_nothing() {
             encrypt(Encryptor::new(&keyring, &main).also(&keyring, &name("stranger")))
         });
         place.refuses("slots too short", ErrorKind::InvalidArgument, || {
-            encrypt(Encryptor::new(&keyring, &main).slots_len(255))
+            encrypt(Encryptor::new(&keyring, &main).slots_len(319))
         });
         let many = (0..16).fold(Encryptor::new(&keyring, &main), |many, _| many.also(&keyring, &main));
         place.refuses("17 entries", ErrorKind::LimitExceeded, || encrypt(many));
@@ -161,22 +161,20 @@ fn a_file_may_be_its_own_output() {
 fn reencryption_makes_a_new_body_for_a_new_key_and_loses_nothing_where_it_fails() {
     let keyring = keyring();
     let decryptor = Decryptor::new(&keyring).context(context());
-    let to = |key: &str| Encryptor::new(&keyring, &name(key)).context(context());
+    let to = |key: &str| Reencrypt::new(decryptor.clone(), Recipients::Named(Encryptor::new(&keyring, &name(key))));
     for (case, bytes, kind) in bad() {
         let place = Place::new(&bytes, Some(OLD));
-        let act = |output| reencrypt_file(&decryptor, &to("other"), &place.input, output, Replace::Yes);
+        let act = |output| to("other").file_to(&place.input, output, Replace::Yes);
         place.refuses(case, kind, || act(&place.output));
         place.refuses(case, kind, || act(&place.input));
     }
     let place = Place::new(&sealed(TEXT), None);
     let before = crate::raw::Parts::of(&fs::read(&place.input).unwrap());
-    place.refuses("unknown key", ErrorKind::KeyNotFound, || {
-        reencrypt_file(&decryptor, &to("stranger"), &place.input, &place.input, Replace::Yes)
-    });
+    place.refuses("unknown key", ErrorKind::KeyNotFound, || to("stranger").file(&place.input));
     place.refuses("not to be replaced", ErrorKind::OutputExists, || {
-        reencrypt_file(&decryptor, &to("other"), &place.input, &place.input, Replace::No)
+        to("other").file_to(&place.input, &place.input, Replace::No)
     });
-    reencrypt_file(&decryptor, &to("other"), &place.input, &place.input, Replace::Yes).unwrap();
+    to("other").file(&place.input).unwrap();
     let bytes = fs::read(&place.input).unwrap();
     let after = crate::raw::Parts::of(&bytes);
     assert_ne!(after.core[12..28], before.core[12..28], "message ids");

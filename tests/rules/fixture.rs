@@ -1,7 +1,7 @@
 //! What the tests share: one master key, one context, and every way of reading an envelope.
 
 use crate::keyring::{self, Keyring};
-use crate::raw::{self, Core, Envelope, Half};
+use crate::raw::{self, Core, Envelope, SlotCopy};
 use keyward::durable::Replace;
 use keyward::envelope::inspect;
 use keyward::key::CustomerKey;
@@ -49,16 +49,16 @@ pub(crate) fn good_entry() -> Vec<u8> {
     entry_of(&DEK)
 }
 
-/// A whole half with one entry that opens.
-pub(crate) fn half(generation: u32) -> Half {
-    Half::new(generation, &[good_entry()])
+/// A whole slot copy with one entry that opens.
+pub(crate) fn slot_copy(generation: u32) -> SlotCopy {
+    SlotCopy::new(generation, &[good_entry()])
 }
 
 /// An envelope made by hand with these entries.
 pub(crate) fn envelope(entries: &[Vec<u8>]) -> Envelope {
     Envelope {
         core: Core::new(SLOTS_LEN, context_bytes()),
-        a: Half::new(1, entries).bytes(),
+        a: SlotCopy::new(1, entries).bytes(),
         b: Vec::new(),
         odd: 0,
         key: DEK,
@@ -71,9 +71,9 @@ pub(crate) fn good() -> Envelope {
     envelope(&[good_entry()])
 }
 
-/// An envelope of the library's own, of one small half each: for tests that go byte by byte.
+/// An envelope of the library's own, of small slots: for tests that go byte by byte.
 pub(crate) fn sealed(plaintext: &[u8]) -> Vec<u8> {
-    Encryptor::new(&keyring(), &name("main")).context(context()).slots_len(256).encrypt(plaintext).unwrap()
+    Encryptor::new(&keyring(), &name("main")).context(context()).slots_len(320).encrypt(plaintext).unwrap()
 }
 
 /// The plaintext for the usual context, read in [every way](every_way).

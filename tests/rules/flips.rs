@@ -1,6 +1,6 @@
 //! Every byte of a file counts: altered, cut and extended files.
 
-use crate::fixture::{assert_kind, decrypt, half, keyring, read, sealed};
+use crate::fixture::{assert_kind, decrypt, keyring, read, sealed, slot_copy};
 use crate::raw::{BODY_HEADER, Parts};
 use keyward::envelope::inspect;
 use keyward::{Decryptor, ErrorKind};
@@ -28,7 +28,7 @@ fn no_bit_of_core_can_be_flipped() {
                 // The lowest flag says that the slots are kept elsewhere, where there are none.
                 11 if mask == 1 => &[ErrorKind::InvalidArgument, ErrorKind::NotAnEnvelope],
                 12..28 => &[ErrorKind::NotAuthentic],
-                // Another slots length may still find the first half where it was.
+                // Another slots length may still find the area A where it was.
                 28..32 => &[ErrorKind::NotAnEnvelope, ErrorKind::NotAuthentic],
                 32.. => &[ErrorKind::NotAnEnvelope, ErrorKind::ContextMismatch],
                 _ => &[ErrorKind::NotAnEnvelope],
@@ -42,16 +42,16 @@ fn no_bit_of_core_can_be_flipped() {
 }
 
 #[test]
-fn no_bit_of_the_half_in_force_can_be_flipped_and_the_empty_half_does_not_count() {
+fn no_bit_of_the_active_copy_can_be_flipped_and_the_empty_copy_does_not_count() {
     let file = sealed(TEXT);
     let parts = Parts::of(&file);
-    let (slots_at, half_len) = (parts.core.len(), parts.slots.len() / 2);
-    assert!(parts.halves().1.iter().all(|byte| *byte == 0));
+    let (slots_at, area_len) = (parts.core.len(), parts.slots.len() / 2);
+    assert!(parts.slot_copies().1.iter().all(|byte| *byte == 0));
     for at in 0..parts.slots.len() {
         for mask in masks() {
             let answer = decrypt(&flipped(&file, slots_at + at, mask));
-            if at < half_len {
-                assert_kind(answer, ErrorKind::NotAnEnvelope, format!("byte {at} ^ {mask:#x} of the half in force"));
+            if at < area_len {
+                assert_kind(answer, ErrorKind::NotAnEnvelope, format!("byte {at} ^ {mask:#x} of the active slot copy"));
             } else {
                 assert_eq!(answer.unwrap(), TEXT, "byte {at} ^ {mask:#x} of SLOTS");
             }
@@ -60,13 +60,13 @@ fn no_bit_of_the_half_in_force_can_be_flipped_and_the_empty_half_does_not_count(
 }
 
 #[test]
-fn a_flip_in_one_of_two_whole_halves_never_gives_another_plaintext() {
+fn a_flip_in_one_of_two_whole_copies_never_gives_another_plaintext() {
     let mut envelope = crate::fixture::good();
-    envelope.core.slots_len = 256;
-    (envelope.a, envelope.b) = (half(1).bytes(), half(2).bytes());
+    envelope.core.slots_len = 320;
+    (envelope.a, envelope.b) = (slot_copy(1).bytes(), slot_copy(2).bytes());
     let file = envelope.bytes();
     let slots_at = envelope.core.bytes().len();
-    for at in 0..256 {
+    for at in 0..320 {
         for mask in [0x01, 0x80] {
             let answer = decrypt(&flipped(&file, slots_at + at, mask));
             assert_eq!(answer.unwrap(), envelope.plaintext, "byte {at} ^ {mask:#x}");
@@ -95,7 +95,7 @@ fn some_flips_in_every_way() {
     let places = [0, 9, 12, 31, 33, parts.core.len() - 1, parts.core.len(), body_at - 1];
     let body = [0, 24, 55, BODY_HEADER, BODY_HEADER + TEXT.len(), parts.body.len() - 1].map(|at| body_at + at);
     for at in places.into_iter().chain(body) {
-        // All ways must agree; the last byte of SLOTS is padding of the empty half.
+        // All ways must agree; the last byte of SLOTS is padding of the empty area.
         assert_eq!(read(&flipped(&file, at, 1)).is_ok(), at == body_at - 1, "byte {at}");
     }
 }

@@ -3,7 +3,7 @@
 use crate::fixture::{TEXT, context, name};
 use crate::keyring::Keyring;
 use crate::place::{Place, both_keys, new_key, old_envelope, read_file, rewrap};
-use crate::raw::Half;
+use crate::raw::SlotCopy;
 use keyward::Decryptor;
 use keyward::envelope::RewrapOutcome;
 use std::fs::{self, File};
@@ -99,7 +99,7 @@ impl Seek for Torn {
 }
 
 #[test]
-fn a_reader_that_finds_no_valid_half_looks_once_more() {
+fn a_reader_that_finds_no_valid_copy_looks_once_more() {
     let envelope = crate::fixture::good();
     let provider = crate::fixture::keyring();
     let open = |times| {
@@ -162,7 +162,7 @@ fn the_slots_are_read_under_the_lock() {
         let place = Place::new(&old_envelope(1).bytes());
         let mut theirs = old_envelope(1);
         theirs.a = Vec::new();
-        theirs.b = Half::new(9, &[crate::place::old_entry(), vec![7; 7]]).bytes();
+        theirs.b = SlotCopy::new(9, &[crate::place::old_entry(), vec![7; 7]]).bytes();
         let outcome = while_locked(&place, copy, || {
             let slots_at = theirs.core.bytes().len() as u64;
             let file = File::options().write(true).open(&place.path).unwrap();

@@ -4,7 +4,7 @@ use crate::fixture::{assert_kind, context, decrypt, from_io, keyring, name};
 use crate::raw::{BODY_HEADER, CHUNK, Parts, SEALED_CHUNK, open_body};
 use crate::streams::{sealed, text};
 use keyward::durable::Replace;
-use keyward::envelope::reencrypt_file;
+use keyward::envelope::{Recipients, Reencrypt};
 use keyward::{Decryptor, Encryptor, Engine, ErrorKind, KeyProvider, WrappedKey};
 use std::fs;
 use std::io::{self, Read, Write};
@@ -95,7 +95,8 @@ fn any_number_of_threads_makes_and_reads_the_same_body() {
             }
             decryptor.decrypt_file(&path("sealed"), &path("opened"), Replace::Yes).unwrap();
             assert!(fs::read(path("opened")).unwrap() == text, "{case}");
-            reencrypt_file(&decryptor, &encryptor, &path("sealed"), &path("sealed"), Replace::Yes).unwrap();
+            let reencrypt = Reencrypt::new(decryptor.clone(), Recipients::Named(encryptor.clone())).threads(threads(n));
+            reencrypt.file(&path("sealed")).unwrap();
             let again = fs::read(path("sealed")).unwrap();
             assert!(again != file && decrypt(&again).unwrap() == text, "{case}");
         }

@@ -2,7 +2,7 @@
 
 use crate::fixture::{TEXT, assert_kind, context, good, listing, name};
 use crate::keyring::{Keyring, wrap};
-use crate::raw::{Envelope, Half, Parts};
+use crate::raw::{Envelope, Parts, SlotCopy};
 use keyward::durable::Replace;
 use keyward::envelope::Rewrap;
 use keyward::{Decryptor, Encryptor, ErrorKind, KeyProvider, Result};
@@ -31,7 +31,7 @@ pub(crate) fn old_entry() -> Vec<u8> {
 
 /// An envelope made by hand under the old version.
 pub(crate) fn old_envelope(generation: u32) -> Envelope {
-    Envelope { a: Half::new(generation, &[old_entry()]).bytes(), ..good() }
+    Envelope { a: SlotCopy::new(generation, &[old_entry()]).bytes(), ..good() }
 }
 
 /// A rewrap for the usual context.
@@ -52,10 +52,10 @@ impl Place {
         Self { directory, path }
     }
 
-    /// A file of the library's own under the old version, with halves as short as can be.
+    /// A file of the library's own under the old version, with slot copies as short as can be.
     pub(crate) fn sealed() -> Self {
         let provider = old_key();
-        let encryptor = Encryptor::new(&provider, &name("main")).context(context()).slots_len(256);
+        let encryptor = Encryptor::new(&provider, &name("main")).context(context()).slots_len(320);
         Self::new(&encryptor.encrypt(TEXT).unwrap())
     }
 

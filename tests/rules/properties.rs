@@ -36,7 +36,7 @@ fn engines() -> impl Strategy<Value = Engine> {
 
 fn written(plaintext: &[u8], pieces: &[usize], engine: Engine) -> Vec<u8> {
     let keyring = keyring();
-    let encryptor = Encryptor::new(&keyring, &name("main")).context(context()).engine(engine).slots_len(256);
+    let encryptor = Encryptor::new(&keyring, &name("main")).context(context()).engine(engine).slots_len(320);
     let mut writer = encryptor.writer(Vec::new()).unwrap();
     let (mut rest, mut sizes) = (plaintext, pieces.iter().cycle());
     while !rest.is_empty() {
@@ -122,7 +122,7 @@ proptest! {
     #[test]
     fn no_bytes_make_anything_panic(bytes in prop::collection::vec(any::<u8>(), 0..700), kept in 0..40_usize) {
         // A good beginning, so that the deeper parts of parsing see something.
-        let mut file = [&MAGIC[..], &[0, 1, 0, 0], &[7; 16], &[0, 0, 1, 0, 0, 0]].concat();
+        let mut file = [&MAGIC[..], &[0, 1, 0, 0], &[7; 16], &[0, 0, 1, 0x40, 0, 0]].concat();
         file.truncate(kept);
         file.extend(&bytes);
         let keyring = keyring();

@@ -1,17 +1,17 @@
 //! Rewrapping: what changes, what stays, and what is refused.
 
 use crate::fixture::{
-    DEK, TEXT, assert_kind, context, context_bytes, customer_key, good, good_entry, half, keyring, name,
+    DEK, TEXT, assert_kind, context, context_bytes, customer_key, good, good_entry, keyring, name, slot_copy,
 };
-use crate::keyring::{Keyring, kek_id, wrap};
+use crate::keyring::{Keyring, kek_id, unwrapped, wrap};
 use crate::place::{Place, both_keys, new_key, old_entry, old_envelope, old_key, rewrap};
-use crate::raw::{Half, Parts};
+use crate::raw::{Parts, SlotCopy};
 use keyward::envelope::{DetachedSlots, Rewrap, RewrapOutcome};
 use keyward::key::{AlgorithmChoice, KeyDescription};
 use keyward::testkit::MemoryProvider;
 use keyward::{
     DataKey, DataKeyLength, Decryptor, EncryptionContext, Encryptor, ErrorKind, KeyAdmin, KeyName, KeyProvider, KeyRef,
-    KeyVersion, Result, WrappedKeys,
+    KeyVersion, Origin, Result, UnwrappedKey, WrappedKeys,
 };
 use std::fs;
 use std::io::{Cursor, Write};
@@ -34,16 +34,16 @@ fn only_the_slots_change_and_the_old_key_is_no_longer_needed() {
     assert_eq!((&after.core, &after.body), (&before.core, &before.body));
     assert_eq!(after.slots.len(), before.slots.len());
     assert_eq!(fs::metadata(&place.path).unwrap().ino(), inode, "in place");
-    let (a, b) = after.halves();
-    assert!(a.iter().all(|byte| *byte == 0), "the half that counted is cleared");
-    assert_eq!(crate::raw::read_half(b).unwrap().0, 2);
+    let (a, b) = after.slot_copies();
+    assert!(a.iter().all(|byte| *byte == 0), "the copy that was active is cleared");
+    assert_eq!(crate::raw::read_slot_copy(b).unwrap().0, 2);
     assert_eq!(after.current().1[0][2..18], kek_id("main", 2));
     assert_eq!(place.read(&new_key()).unwrap(), TEXT);
     assert_kind(place.read(&old_key()), ErrorKind::KeyNotFound, "after");
-    // And back into the first half.
+    // And back into the area A.
     let third = Keyring::new(&[("main", 2), ("main", 3)]);
     rewrapped(3, 1, rewrap(&third).file(&place.path).unwrap());
-    assert!(place.parts().halves().1.iter().all(|byte| *byte == 0));
+    assert!(place.parts().slot_copies().1.iter().all(|byte| *byte == 0));
     assert_eq!(place.parts().body, before.body);
     assert_eq!(place.read(&Keyring::new(&[("main", 3)])).unwrap(), TEXT);
 }
@@ -80,12 +80,12 @@ fn a_second_run_changes_nothing() {
 
 #[test]
 fn an_unchanged_run_clears_what_an_earlier_one_has_left() {
-    let current = half(5).bytes();
-    let torn = half(6).bytes()[..60].to_vec();
+    let current = slot_copy(5).bytes();
+    let torn = slot_copy(6).bytes()[..60].to_vec();
     for (case, left) in [
-        ("an older half", half(4).bytes()),
-        ("the same half", current.clone()),
-        ("a torn half", torn),
+        ("an older slot copy", slot_copy(4).bytes()),
+        ("the same slot copy", current.clone()),
+        ("a torn slot copy", torn),
         ("one byte", [vec![0; 511], vec![1]].concat()),
     ] {
         for swapped in [false, true] {
@@ -97,8 +97,8 @@ fn an_unchanged_run_clears_what_an_earlier_one_has_left() {
             let place = Place::new(&envelope.bytes());
             assert_eq!(rewrap(&new_key()).file(&place.path).unwrap(), RewrapOutcome::Unchanged, "{case}");
             let parts = place.parts();
-            let (a, b) = parts.halves();
-            assert_eq!([a, b].iter().filter(|half| half.iter().all(|byte| *byte == 0)).count(), 1, "{case}");
+            let (a, b) = parts.slot_copies();
+            assert_eq!([a, b].iter().filter(|copy| copy.iter().all(|byte| *byte == 0)).count(), 1, "{case}");
             assert_eq!(parts.current().0, 5, "{case}");
             assert_eq!(parts.current().1, Parts::of(&envelope.bytes()).current().1);
             assert_eq!(place.read(&new_key()).unwrap(), TEXT, "{case}");
@@ -116,7 +116,7 @@ fn entries_that_are_not_replaced_stay_byte_for_byte() {
         entries.insert(at, old_entry());
         let mut envelope = good();
         envelope.core.slots_len = 2048;
-        envelope.a = Half::new(1, &entries).bytes();
+        envelope.a = SlotCopy::new(1, &entries).bytes();
         let place = Place::new(&envelope.bytes());
         rewrapped(2, 1, rewrap(&both_keys()).file(&place.path).unwrap());
         let mut after = place.parts().current().1;
@@ -133,7 +133,7 @@ fn an_old_entry_beside_a_current_one_only_goes() {
         entries.insert(at, old_entry());
         let mut envelope = good();
         envelope.core.slots_len = 2048;
-        envelope.a = Half::new(1, &entries).bytes();
+        envelope.a = SlotCopy::new(1, &entries).bytes();
         let place = Place::new(&envelope.bytes());
         rewrapped(2, 0, rewrap(&both_keys()).file(&place.path).unwrap());
         assert_eq!(place.parts().current().1, [current]);
@@ -165,25 +165,25 @@ fn what_does_not_decrypt_is_not_rewrapped() {
     let mut altered = bytes.clone();
     altered[header + 30] ^= 1;
     let plants = [wrap("main", 1, &context_bytes(), &[1; 32]).bytes(), crate::fixture::entry_of(&[1; 32])];
-    let with_half = |half: Vec<u8>| crate::raw::Envelope { a: half, ..envelope.clone() }.bytes();
+    let with_copy = |copy: Vec<u8>| crate::raw::Envelope { a: copy, ..envelope.clone() }.bytes();
     let cases = [
         ("nothing", Vec::new(), ErrorKind::NotAnEnvelope),
         ("no envelope", TEXT.to_vec(), ErrorKind::NotAnEnvelope),
         ("cut in the slots", bytes[..header - 1].to_vec(), ErrorKind::NotAnEnvelope),
-        ("no half", with_half(Vec::new()), ErrorKind::NotAnEnvelope),
+        ("no slot copy", with_copy(Vec::new()), ErrorKind::NotAnEnvelope),
         (
-            "two halves of one generation",
-            { crate::raw::Envelope { b: Half::new(1, &[old_entry()]).bytes(), ..envelope.clone() }.bytes() },
+            "two slot copies of one generation",
+            { crate::raw::Envelope { b: SlotCopy::new(1, &[old_entry()]).bytes(), ..envelope.clone() }.bytes() },
             ErrorKind::NotAnEnvelope,
         ),
         ("no body", bytes[..header].to_vec(), ErrorKind::NotAuthentic),
         ("no commitment", bytes[..header + 55].to_vec(), ErrorKind::NotAuthentic),
         ("commitment altered", altered, ErrorKind::NotAuthentic),
-        ("a plant of the old version", with_half(Half::new(1, &plants[..1]).bytes()), ErrorKind::NotAuthentic),
-        ("a plant of the new version", with_half(Half::new(1, &plants[1..]).bytes()), ErrorKind::NotAuthentic),
+        ("a plant of the old version", with_copy(SlotCopy::new(1, &plants[..1]).bytes()), ErrorKind::NotAuthentic),
+        ("a plant of the new version", with_copy(SlotCopy::new(1, &plants[1..]).bytes()), ErrorKind::NotAuthentic),
         (
             "not for this provider",
-            { with_half(Half::new(1, &[wrap("stranger", 1, &context_bytes(), &DEK).bytes()]).bytes()) },
+            { with_copy(SlotCopy::new(1, &[wrap("stranger", 1, &context_bytes(), &DEK).bytes()]).bytes()) },
             ErrorKind::KeyNotFound,
         ),
         ("a customer's", customers, ErrorKind::InvalidArgument),
@@ -207,7 +207,7 @@ fn all_that_opens_moves_to_another_key() {
     let mut envelope = old_envelope(1);
     envelope.core.slots_len = 2048;
     let stranger = wrap("stranger", 1, &context_bytes(), &DEK).bytes();
-    envelope.a = Half::new(1, &[stranger.clone(), old_entry(), good_entry()]).bytes();
+    envelope.a = SlotCopy::new(1, &[stranger.clone(), old_entry(), good_entry()]).bytes();
     let place = Place::new(&envelope.bytes());
     let provider = keyring();
     rewrapped(2, 1, rewrap(&provider).to(&name("other")).file(&place.path).unwrap());
@@ -252,7 +252,7 @@ fn detached_slots_are_rewrapped_alone() {
     let file = writer.finish().unwrap();
     let (both, new) = (both_keys(), new_key());
     let fresh = rewrap(&both).detached(&mut Cursor::new(&file), &slots).unwrap().expect("something to do");
-    assert_eq!(crate::raw::read_half(fresh.as_bytes()).unwrap().0, 2);
+    assert_eq!(crate::raw::read_slot_copy(fresh.as_bytes()).unwrap().0, 2);
     let read =
         |slots: &DetachedSlots| Decryptor::new(&new).context(context()).detached_slots(slots.clone()).decrypt(&file);
     assert_eq!(read(&fresh).unwrap(), TEXT);
@@ -260,12 +260,12 @@ fn detached_slots_are_rewrapped_alone() {
     assert!(rewrap(&both).detached(&mut Cursor::new(&file), &fresh).unwrap().is_none());
     let attached = rewrap(&both).detached(&mut Cursor::new(&good().bytes()), &slots);
     assert_kind(attached, ErrorKind::InvalidArgument, "a file that has its own");
-    let foreign = DetachedSlots::from_bytes(Half::new(1, &[old_entry()]).bytes()).unwrap();
+    let foreign = DetachedSlots::from_bytes(SlotCopy::new(1, &[old_entry()]).bytes()).unwrap();
     let answer = rewrap(&both).detached(&mut Cursor::new(&file), &foreign);
     assert_kind(answer, ErrorKind::NotAuthentic, "another file's slots");
-    let last =
-        DetachedSlots::from_bytes(Half::new(u32::MAX, &crate::raw::read_half(slots.as_bytes()).unwrap().1).bytes());
-    let answer = rewrap(&both).detached(&mut Cursor::new(&file), &last.unwrap());
+    let (_, entries) = crate::raw::read_slot_copy(slots.as_bytes()).unwrap();
+    let last = SlotCopy::new(u32::MAX, &entries).tagged(&unwrapped(&entries[0]), &Parts::of(&file).core);
+    let answer = rewrap(&both).detached(&mut Cursor::new(&file), &DetachedSlots::from_bytes(last.bytes()).unwrap());
     assert_kind(answer, ErrorKind::LimitExceeded, "the last generation");
 }
 
@@ -298,10 +298,10 @@ impl KeyProvider for Odd {
     fn wrap_data_key(&self, _: &KeyName, _: &EncryptionContext, _: &DataKey) -> Result<WrappedKeys> {
         Ok((self.1)(&self.0))
     }
-    fn unwrap_data_key(&self, wrapped: &WrappedKeys, context: &EncryptionContext) -> Result<DataKey> {
+    fn unwrap_data_key(&self, wrapped: &WrappedKeys, context: &EncryptionContext) -> Result<UnwrappedKey> {
         self.0.unwrap_data_key(wrapped, context)
     }
-    fn rewrap_data_key(&self, _: &WrappedKeys, _: &EncryptionContext, _: &KeyName) -> Result<WrappedKeys> {
+    fn rewrap_data_key(&self, _: &WrappedKeys, _: &EncryptionContext, _: &KeyName, _: Origin) -> Result<WrappedKeys> {
         Ok((self.1)(&self.0))
     }
 }
@@ -330,12 +330,12 @@ fn a_new_entry_that_does_not_open_to_the_data_key_undoes_the_rewrap() {
 fn a_rewrap_that_does_not_fit_is_refused_before_anything_is_written() {
     let place = Place::sealed();
     let two = Odd(both_keys(), |_| wrapped(&[good_entry(), good_entry()]));
-    place.refuses("two entries in 128 bytes", ErrorKind::LimitExceeded, |path| rewrap(&two).file(path));
-    place.refuses("two entries in 128 bytes", ErrorKind::LimitExceeded, |path| rewrap(&two).copy(true).file(path));
+    place.refuses("two entries in 160 bytes", ErrorKind::LimitExceeded, |path| rewrap(&two).file(path));
+    place.refuses("two entries in 160 bytes", ErrorKind::LimitExceeded, |path| rewrap(&two).copy(true).file(path));
     let seventeen = Odd(both_keys(), |_| wrapped(&vec![good_entry(); 16]));
     let mut envelope = old_envelope(1);
     envelope.core.slots_len = 8192;
-    envelope.a = Half::new(1, &[old_entry(), vec![]]).bytes();
+    envelope.a = SlotCopy::new(1, &[old_entry(), vec![]]).bytes();
     let place = Place::new(&envelope.bytes());
     place.refuses("17 entries", ErrorKind::LimitExceeded, |path| rewrap(&seventeen).file(path));
 }

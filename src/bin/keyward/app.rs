@@ -37,8 +37,6 @@ pub(crate) type Provider = Box<dyn Keys>;
 pub(crate) struct Wants<'a> {
     /// These keys alone; all that are allowed where there is none.
     pub(crate) keys: &'a [KeyName],
-    /// Whether the user vouches for what RSA keys open.
-    pub(crate) asserts_origin: bool,
     pub(crate) cache: CacheArgs,
 }
 
@@ -157,7 +155,7 @@ impl App {
 
     /// The provider that a command wants.
     pub(crate) fn provider_for(&self, wants: Wants<'_>) -> Result<Provider> {
-        let Wants { keys: names, asserts_origin, cache } = wants;
+        let Wants { keys: names, cache } = wants;
         for name in names {
             self.check_allowed(name)?;
         }
@@ -170,7 +168,7 @@ impl App {
             if let Some(only) = &only {
                 provider = provider.only(only.iter().cloned());
             }
-            if asserts_origin { provider.danger_assert_origin() } else { provider }
+            provider
         };
         let Some(together) = self.together() else {
             let token = self.open()?;

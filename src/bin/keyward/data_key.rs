@@ -4,8 +4,11 @@ use crate::app::{App, Wants};
 use crate::args::ContextArgs;
 use crate::output::print_secret;
 use base64ct::{Base64, Encoding};
-use clap::Subcommand;
-use keyward::{DataKey, DataKeyLength, Error, ErrorKind, KeyName, KeyProvider, WrappedKey, WrappedKeys};
+use clap::{Args, Subcommand};
+use keyward::{
+    DataKey, DataKeyLength, Error, ErrorKind, KeyName, KeyProvider, Origin, UnwrappedKey, WrappedKey, WrappedKeys,
+    WrappingAlgorithm,
+};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use std::io::Read;
@@ -31,7 +34,8 @@ pub(crate) enum DataKeyCommand {
     },
     /// Recover a data key from the JSON on standard input
     ///
-    /// Reads what `generate` printed, with or without "plaintext", and answers {"plaintext": BASE64}.
+    /// Reads what `generate` printed, with or without "plaintext", and answers {"plaintext": BASE64, "key": NAME,
+    /// "algorithm": ALGORITHM}: the data key, and the master key that unwrapped it.
     #[command(after_help = "Example:\n  keyward data-key unwrap --context table=cards < cards.key")]
     Unwrap {
         /// Only this master key may open it; needed for RSA keys; repeatable
@@ -43,17 +47,52 @@ pub(crate) enum DataKeyCommand {
     /// Wrap a data key that another program made
     ///
     /// Reads {"plaintext": BASE64} from standard input, as `generate` and `unwrap` print it, and answers
-    /// {"wrapped_keys": [BASE64]}.
-    #[command(after_help = "Example, the same data key under another master key:
-  keyward data-key unwrap --context table=cards < cards.key |
-      keyward data-key wrap --key archive --context table=cards > archive.key")]
+    /// {"wrapped_keys": [BASE64]}. What `unwrap` recovered with an RSA key is not wrapped under a symmetric one: anyone
+    /// with the public key can have made it.
+    #[command(after_help = "Example:
+  printf '{\"plaintext\":\"%s\"}' \"$(openssl rand -base64 32)\" |
+      keyward data-key wrap --key payments --context table=cards > cards.key")]
     Wrap {
         /// The master key
         #[arg(long, short, value_name = "NAME")]
         key: KeyName,
         #[command(flatten)]
         context: ContextArgs,
+        #[command(flatten)]
+        origin: OriginArgs,
     },
+    /// Move a wrapped data key to another master key, or to the current version of its own
+    ///
+    /// Reads what `generate` printed, with or without "plaintext", and answers {"wrapped_keys": [BASE64]}. Only
+    /// wrapped keys that open here are replaced; the others stay.
+    #[command(after_help = "Example:
+  keyward data-key rewrap --key archive --context table=cards < cards.key > archive.key")]
+    Rewrap {
+        /// The master key to move to
+        #[arg(long, short, value_name = "NAME")]
+        key: KeyName,
+        /// Only this master key may open it; needed for RSA keys; repeatable
+        #[arg(long, value_name = "NAME", value_delimiter = ',')]
+        from_key: Vec<KeyName>,
+        #[command(flatten)]
+        context: ContextArgs,
+        #[command(flatten)]
+        origin: OriginArgs,
+    },
+}
+
+/// What the user knows of who made a data key.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct OriginArgs {
+    /// Assert that you know who made what an RSA key opens, and move it under a symmetric key
+    #[arg(long)]
+    danger_assert_origin: bool,
+}
+
+impl From<OriginArgs> for Origin {
+    fn from(args: OriginArgs) -> Self {
+        if args.danger_assert_origin { Self::DangerAsserted } else { Self::Unverified }
+    }
 }
 
 fn parse_length(s: &str) -> keyward::Result<DataKeyLength> {
@@ -72,27 +111,46 @@ impl DataKeyCommand {
             Self::Generate { key, context, length } => {
                 let context = context.to_context()?;
                 let (data_key, wrapped) = app.provider()?.generate_data_key(&key, &context, length)?;
-                Ok(print_secret(&to_json(Some(&data_key), Some(&wrapped)))?)
+                Ok(print_secret(&to_json(Some(&data_key), None, Some(&wrapped)))?)
             }
             Self::Unwrap { key, context } => {
                 let context = context.to_context()?;
                 let wrapped = wrapped_in(&read(std::io::stdin().lock())?)?;
                 let provider = app.provider_for(Wants { keys: &key, ..Wants::default() })?;
-                let data_key = provider.unwrap_data_key(&wrapped, &context)?;
-                Ok(print_secret(&to_json(Some(&data_key), None))?)
+                let unwrapped = provider.unwrap_data_key(&wrapped, &context)?;
+                Ok(print_secret(&to_json(Some(&unwrapped.data_key), Some(&unwrapped), None))?)
             }
-            Self::Wrap { key, context } => {
+            Self::Wrap { key, context, origin } => {
                 let context = context.to_context()?;
-                let data_key = plaintext_in(&read(std::io::stdin().lock())?)?;
+                let (data_key, source) = plaintext_in(&read(std::io::stdin().lock())?)?;
                 let wrapped = app.provider()?.wrap_data_key(&key, &context, &data_key)?;
-                Ok(print_secret(&to_json(None, Some(&wrapped)))?)
+                if let Some(source) = source {
+                    Origin::from(origin).check(source, wrapped.iter().map(WrappedKey::algorithm))?;
+                }
+                Ok(print_secret(&to_json(None, None, Some(&wrapped)))?)
+            }
+            Self::Rewrap { key, from_key, context, origin } => {
+                let context = context.to_context()?;
+                let wrapped = wrapped_in(&read(std::io::stdin().lock())?)?;
+                app.check_allowed(&key)?;
+                let names: Vec<_> = match from_key.is_empty() {
+                    true => Vec::new(),
+                    false => from_key.into_iter().chain([key.clone()]).collect(),
+                };
+                let provider = app.provider_for(Wants { keys: &names, ..Wants::default() })?;
+                let moved = provider.rewrap_data_key(&wrapped, &context, &key, origin.into())?;
+                Ok(print_secret(&to_json(None, None, Some(&moved)))?)
             }
         }
     }
 }
 
-/// The answer, built in one buffer that is wiped and never grows. Base64 needs no escaping.
-fn to_json(data_key: Option<&DataKey>, wrapped: Option<&WrappedKeys>) -> Zeroizing<String> {
+/// The answer, built in one buffer that is wiped and never grows. Base64 and key names need no escaping.
+fn to_json(
+    data_key: Option<&DataKey>,
+    unwrapped: Option<&UnwrappedKey>,
+    wrapped: Option<&WrappedKeys>,
+) -> Zeroizing<String> {
     let mut json = Zeroizing::new(String::with_capacity(2 * MAX_INPUT));
     let mut next = '{';
     if let Some(data_key) = data_key {
@@ -102,6 +160,11 @@ fn to_json(data_key: Option<&DataKey>, wrapped: Option<&WrappedKeys>) -> Zeroizi
         json.push_str("\"plaintext\":\"");
         json.push_str(plaintext);
         json.push('"');
+        next = ',';
+    }
+    if let Some(UnwrappedKey { wrapped, key, .. }) = unwrapped {
+        json.push(next);
+        json.push_str(&format!("\"key\":\"{}\",\"algorithm\":\"{}\"", key.name, wrapped.algorithm()));
         next = ',';
     }
     if let Some(wrapped) = wrapped {
@@ -132,6 +195,10 @@ struct Wrapped {
     #[serde(default, rename = "plaintext")]
     _plaintext: Option<IgnoredAny>,
     wrapped_keys: Vec<String>,
+    #[serde(default, rename = "key")]
+    _key: Option<IgnoredAny>,
+    #[serde(default, rename = "algorithm")]
+    _algorithm: Option<IgnoredAny>,
 }
 
 fn wrapped_in(input: &[u8]) -> keyward::Result<WrappedKeys> {
@@ -155,9 +222,15 @@ struct Plain<'a> {
     /// Allowed, for the same reason.
     #[serde(default, rename = "wrapped_keys")]
     _wrapped_keys: Option<IgnoredAny>,
+    #[serde(default, rename = "key")]
+    _key: Option<IgnoredAny>,
+    /// What unwrapped it.
+    #[serde(default)]
+    algorithm: Option<&'a str>,
 }
 
-fn plaintext_in(input: &[u8]) -> keyward::Result<DataKey> {
+/// The data key, and what unwrapped it, if the input says so.
+fn plaintext_in(input: &[u8]) -> keyward::Result<(DataKey, Option<WrappingAlgorithm>)> {
     let malformed = |what: &str| {
         malformed("a data key", what)
             .with_hint("it is {\"plaintext\": BASE64} of 16 or 32 bytes, as `keyward data-key unwrap` prints it")
@@ -165,7 +238,8 @@ fn plaintext_in(input: &[u8]) -> keyward::Result<DataKey> {
     let input: Plain<'_> = parse(input).map_err(|what| malformed(&what))?;
     let mut bytes = Zeroizing::new([0; 64]);
     let bytes = Base64::decode(input.plaintext, &mut *bytes).map_err(|_| malformed("not base64 of a key"))?;
-    DataKey::from_slice(bytes).map_err(|error| malformed(&error.to_string()))
+    let data_key = DataKey::from_slice(bytes).map_err(|error| malformed(&error.to_string()))?;
+    Ok((data_key, input.algorithm.map(str::parse).transpose()?))
 }
 
 /// What the text says, or where it does not: without what stands there.
@@ -184,19 +258,19 @@ fn malformed(what: &str, because: &str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use keyward::{KekId, WrappingAlgorithm};
+    use keyward::{KekId, WrapOccasion, WrappingAlgorithm};
 
     #[test]
     fn the_answer_can_be_given_back() {
         let id = KekId::from_bytes([7; 16]);
-        let key = WrappedKey::new(WrappingAlgorithm::AesKw, id, [], [9; 72]).unwrap();
+        let key = WrappedKey::new(WrapOccasion::Generation, WrappingAlgorithm::AesKw, id, [], [9; 72]).unwrap();
         let wrapped = WrappedKeys::from(key);
         let data_key = DataKey::from_slice(&[1; 32]).unwrap();
-        let json = to_json(Some(&data_key), Some(&wrapped));
+        let json = to_json(Some(&data_key), None, Some(&wrapped));
         assert_eq!(wrapped_in(json.as_bytes()).unwrap(), wrapped);
-        assert_eq!(plaintext_in(json.as_bytes()).unwrap().expose_secret(), [1; 32]);
+        assert_eq!(plaintext_in(json.as_bytes()).unwrap().0.expose_secret(), [1; 32]);
         assert_eq!(
-            *to_json(Some(&data_key), None),
+            *to_json(Some(&data_key), None, None),
             format!("{{\"plaintext\":\"{}\"}}\n", Base64::encode_string(&[1; 32]))
         );
     }

@@ -46,6 +46,9 @@ pub(crate) struct Encrypt {
     customer_key: Option<PathBuf>,
     #[command(flatten)]
     context: ContextArgs,
+    /// For small records: with as little beside the content as the format allows
+    #[arg(long)]
+    compact: bool,
     #[command(flatten)]
     cache: CacheArgs,
     #[command(flatten)]
@@ -82,7 +85,10 @@ impl Encrypt {
         context: EncryptionContext,
         task: Task,
     ) -> anyhow::Result<u8> {
-        let encryptor = encryptor.clone().context(context.clone());
+        let mut encryptor = encryptor.clone().context(context.clone());
+        if self.compact {
+            encryptor = encryptor.compact();
+        }
         let plan = match task {
             Task::One(input, output) => return seal_one(app, encryptor, &input, &output).map(|()| 0),
             Task::Many(plan) => plan,

@@ -31,6 +31,7 @@ impl Inspect {
         let mut fields = vec![
             ("message id", hex(&found.message_id)),
             ("body", if found.detached { "in another file" } else { "in this file" }.into()),
+            ("form", if found.compact { "compact" } else { "plain" }.into()),
             ("header", format!("{} bytes, {} of them key slots", found.header_len, found.slots_len)),
             ("generation", found.generation.map_or_else(|| "-".into(), |generation| generation.to_string())),
         ];
@@ -62,6 +63,7 @@ struct InspectionJson<'a> {
     header_len: u64,
     slots_len: u32,
     detached: bool,
+    compact: bool,
     generation: Option<u32>,
     entries: Vec<EntryJson>,
 }
@@ -87,6 +89,7 @@ impl<'a> InspectionJson<'a> {
             header_len: found.header_len,
             slots_len: found.slots_len,
             detached: found.detached,
+            compact: found.compact,
             generation: found.generation,
             entries: entries.collect(),
         }

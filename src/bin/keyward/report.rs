@@ -29,7 +29,7 @@ pub(crate) fn failure(error: &anyhow::Error) -> u8 {
 pub(crate) fn status(error: &anyhow::Error) -> u8 {
     let Some(own) = error.chain().find_map(as_own) else { return 1 };
     match own.kind() {
-        ErrorKind::InvalidArgument => USAGE,
+        ErrorKind::InvalidArgument | ErrorKind::OriginUnverified | ErrorKind::RecipientsAmbiguous => USAGE,
         ErrorKind::PolicyDenied => 3,
         ErrorKind::NotAnEnvelope | ErrorKind::NotAuthentic | ErrorKind::ContextMismatch => NOT_AUTHENTIC,
         ErrorKind::ModuleUnavailable | ErrorKind::TokenNotFound | ErrorKind::TokenUnavailable | ErrorKind::Timeout => 5,
@@ -73,6 +73,13 @@ pub(crate) fn hint(error: &anyhow::Error) -> Option<String> {
             Some("if that is the file you mean, give its context with --context KEY=VALUE".into())
         }
         ErrorKind::KeyNotFound => Some(own.hint().unwrap_or("`keyward key list` shows the keys of the token").into()),
+        ErrorKind::OriginUnverified => {
+            Some("if you know who wrote it, assert that with --danger-assert-origin; or name an RSA key".into())
+        }
+        ErrorKind::RecipientsAmbiguous => Some(
+            "anyone who ever opened it can have added a key: name its keys with --key, or keep all with --keep-keys"
+                .into(),
+        ),
         _ => own.hint().map(ToOwned::to_owned),
     }
 }

@@ -24,7 +24,7 @@ pub(crate) struct Sources {
     /// Accept whatever context a file has; so it is where no --context is given
     #[arg(long, conflicts_with = "pairs")]
     any_context: bool,
-    /// Vouch for who wrote files that an RSA key opens, and move them under an AES key
+    /// Assert that you know who wrote files that an RSA key opens, and move them under a symmetric key
     #[arg(long)]
     pub(crate) danger_assert_origin: bool,
     /// The files; with -r, directories too
@@ -44,7 +44,7 @@ impl Sources {
         for name in targets {
             app.check_allowed(name)?;
         }
-        app.provider_for(Wants { keys: &names, asserts_origin: self.danger_assert_origin, cache })
+        app.provider_for(Wants { keys: &names, cache })
     }
 
     /// The context that the caller expects, where it expects one.
@@ -129,6 +129,9 @@ impl Rewrap {
         };
         if let Some(name) = &self.key {
             rewrap = rewrap.to(name);
+        }
+        if self.sources.danger_assert_origin {
+            rewrap = rewrap.danger_assert_origin();
         }
         let work = |path: &Path| {
             Ok(match rewrap.file(path)? {

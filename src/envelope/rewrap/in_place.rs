@@ -1,10 +1,10 @@
-//! Changing the slots of a file where it lies, so that at every instant one half is whole
-//! (`docs/format.md`, "Rewrap in place").
+//! Changing the slots of a file where it lies, so that at every instant one slot copy is whole
+//! (`docs/format.md`, "Rewrapping in place").
 
 use super::plan::Plan;
 use super::{RewrapOutcome, open_input};
 use crate::envelope::core::Core;
-use crate::envelope::slots::{self, Current, Half, half_len};
+use crate::envelope::slots::{self, Active, SlotCopy, area_len};
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::KeyProvider;
 use std::fs::File;
@@ -40,26 +40,26 @@ pub(super) fn write(
     file: &mut File,
     provider: &dyn KeyProvider,
     core: &Core,
-    current: &Current,
+    active: &Active,
     plan: Option<Plan>,
 ) -> Result<RewrapOutcome> {
     let area = Area { path, file, core };
     let Some(plan) = plan else {
-        if !current.other_is_empty {
-            area.clear(1 - current.position)?;
+        if !active.other_is_empty {
+            area.clear(1 - active.position)?;
         }
         return Ok(RewrapOutcome::Unchanged);
     };
-    let next = current.half.successor(plan.entries.clone())?;
-    let bytes = next.encode(half_len(core.slots_len))?;
-    let position = 1 - current.position;
+    let next = plan.successor(&active.copy)?;
+    let bytes = next.encode(area_len(core.slots_len()))?;
+    let position = 1 - active.position;
     area.write(position, &bytes)?;
     if let Err(error) = area.read_back(&next).and_then(|()| plan.verify(provider, core)) {
-        // The old half is still whole. What was written instead must not be taken for newer.
+        // The old slot copy is still whole. What was written instead must not be taken for newer.
         area.clear(position)?;
         return Err(error);
     }
-    area.clear(current.position)?;
+    area.clear(active.position)?;
     Ok(RewrapOutcome::Rewrapped { generation: next.generation, entries: plan.new_entries() })
 }
 
@@ -71,25 +71,25 @@ struct Area<'a> {
 }
 
 impl Area<'_> {
-    /// Writes one half and waits until it is on the disk: the order of the writes is the point.
+    /// Writes one slot copy and waits until it is on the disk: the order of the writes is the point.
     fn write(&self, position: usize, bytes: &[u8]) -> Result<()> {
-        let at = self.core.slots_at() + (position * half_len(self.core.slots_len)) as u64;
+        let at = self.core.slots_at() + (position * area_len(self.core.slots_len())) as u64;
         let answer = self.file.write_all_at(bytes, at).and_then(|()| self.file.sync_data());
         answer.map_err(|error| Error::io(format!("cannot write '{}'", self.path.display()), error))
     }
 
     fn clear(&self, position: usize) -> Result<()> {
-        self.write(position, &vec![0; half_len(self.core.slots_len)])
+        self.write(position, &vec![0; area_len(self.core.slots_len())])
     }
 
     /// Reads the slots again: what was written must be there, and be what readers take.
-    fn read_back(&self, next: &Half) -> Result<()> {
+    fn read_back(&self, next: &SlotCopy) -> Result<()> {
         let wrong =
             || Error::new(ErrorKind::Io, format!("'{}' does not read back as it was written", self.path.display()));
         let mut file = self.file;
         file.seek(SeekFrom::Start(self.core.slots_at())).map_err(|_| wrong())?;
-        match slots::current(&self.core.read_slots(&mut file)?)? {
-            Some(current) if current.half == *next => Ok(()),
+        match slots::active(&self.core.read_slots(&mut file)?)? {
+            Some(active) if active.copy == *next => Ok(()),
             _ => Err(wrong()),
         }
     }

@@ -2,24 +2,30 @@
 
 use crate::cipher::Engine;
 use crate::envelope::core::Core;
-use crate::envelope::open::{Prefix, is_of_the_token, most_telling, open_entry};
-use crate::envelope::slots::Half;
+use crate::envelope::open::{Prefix, most_actionable, open_entry, symmetric_first};
+use crate::envelope::slots::{SlotCopy, SlotsKey};
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::{
-    DataKey, KekId, KeyDescription, KeyName, KeyProvider, KeyRef, WrappedKey, WrappedKeys, WrappingAlgorithm,
+    DataKey, KekId, KeyName, KeyProvider, KeyRef, Origin, UnwrappedKey, WrappedKey, WrappedKeys, WrappingAlgorithm,
 };
 use std::collections::BTreeSet;
 use subtle::ConstantTimeEq;
 
 /// New entries for a data key that was recovered and checked against the body.
 pub(super) struct Plan {
-    pub(super) entries: Vec<Vec<u8>>,
+    entries: Vec<Vec<u8>>,
     /// Those of them that were not there before.
     new: Vec<WrappedKey>,
     data_key: DataKey,
+    slots_key: SlotsKey,
 }
 
 impl Plan {
+    /// Returns the slot copy that follows `copy`, with the planned entries.
+    pub(super) fn successor(&self, copy: &SlotCopy) -> Result<SlotCopy> {
+        copy.successor(self.entries.clone(), &self.slots_key)
+    }
+
     /// How many entries are new.
     pub(super) fn new_entries(&self) -> usize {
         self.new.len()
@@ -33,7 +39,7 @@ impl Plan {
         };
         for wrapped in &self.new {
             match provider.unwrap_data_key(&WrappedKeys::from(wrapped.clone()), &core.context.for_wrapping()) {
-                Ok(data_key) if bool::from(data_key.ct_eq(&self.data_key)) => {}
+                Ok(unwrapped) if bool::from(unwrapped.data_key.ct_eq(&self.data_key)) => {}
                 Err(error) if matches!(error.kind(), ErrorKind::KeyNotFound | ErrorKind::Unsupported) => {
                     if !wrapped.has_room_for(self.data_key.length()) {
                         return Err(wrong());
@@ -48,33 +54,43 @@ impl Plan {
 }
 
 /// An entry that opened to the data key that the body commits to. Only such are replaced: were one
-/// replaced on its word alone, whoever can write the file could have its data key wrapped under a
+/// replaced on its word alone, an attacker who can write the file could have its data key wrapped under a
 /// key that never opened it.
-struct Opened {
+struct OpenedEntry {
     index: usize,
-    wrapped: WrappedKey,
-    key: KeyDescription,
-    data_key: DataKey,
+    unwrapped: UnwrappedKey,
 }
 
-/// The new entries; `None` where all that open are current.
+impl OpenedEntry {
+    fn kek_id(&self) -> KekId {
+        self.unwrapped.wrapped.kek_id()
+    }
+}
+
+/// Returns the new entries, or `None` if all that open are current.
 pub(super) fn plan(
     provider: &dyn KeyProvider,
     to: Option<&KeyName>,
+    origin: Origin,
     core: &Core,
-    half: &Half,
+    copy: &SlotCopy,
     prefix: &Prefix,
 ) -> Result<Option<Plan>> {
-    let opened = open_all(provider, core, half, prefix)?;
+    let opened = open_all(provider, core, copy, prefix)?;
+    let Some(first) = opened.first() else { return Err(Error::not_authentic()) };
+    // All that opened gave the same data key: the body commits to it.
+    let slots_key = SlotsKey::derive(&first.unwrapped.data_key, core)?;
+    copy.check(&slots_key)?;
     // What each position becomes; positions that are not mentioned stay.
+    let moves = Moves { provider, origin, core, opened: &opened };
     let replaced = match to {
-        None => to_current(provider, core, &opened)?,
-        Some(name) => to_key(provider, name, core, &opened)?,
+        None => moves.to_current()?,
+        Some(name) => moves.replace_stale_entries(name, &opened.iter().collect::<Vec<_>>())?,
     };
     if replaced.is_empty() {
         return Ok(None);
     }
-    let mut entries: Vec<Vec<Vec<u8>>> = half.entries.iter().map(|entry| vec![entry.clone()]).collect();
+    let mut entries: Vec<Vec<Vec<u8>>> = copy.entries.iter().map(|entry| vec![entry.clone()]).collect();
     let mut new = Vec::new();
     for Change { index, stays, added } in replaced {
         if !stays {
@@ -83,92 +99,90 @@ pub(super) fn plan(
         entries[index].extend(added.iter().map(WrappedKey::to_bytes));
         new.extend(added);
     }
-    let Some(Opened { data_key, .. }) = opened.into_iter().next() else { return Ok(None) };
-    Ok(Some(Plan { entries: entries.concat(), new, data_key }))
+    let data_key = opened.into_iter().next().map(|one| one.unwrapped.data_key).ok_or_else(Error::not_authentic)?;
+    Ok(Some(Plan { entries: entries.concat(), new, data_key, slots_key }))
 }
 
-/// What becomes of one entry, and what comes after it.
+/// What replaces or follows one entry.
 struct Change {
     index: usize,
     stays: bool,
     added: Vec<WrappedKey>,
 }
 
-/// The entries of each key give way to ones under its current version, where they are not that already.
-fn to_current(provider: &dyn KeyProvider, core: &Core, opened: &[Opened]) -> Result<Vec<Change>> {
-    let mut names: Vec<&KeyName> = opened.iter().map(|one| &one.key.name).collect();
-    names.sort();
-    names.dedup();
-    let mut changes = Vec::new();
-    for name in names {
-        let of_it: Vec<&Opened> = opened.iter().filter(|one| one.key.name == *name).collect();
-        changes.extend(give_way(provider, name, core, opened, &of_it)?);
+/// What is needed to move entries to other keys.
+struct Moves<'a> {
+    provider: &'a dyn KeyProvider,
+    origin: Origin,
+    core: &'a Core,
+    /// Symmetric ones first.
+    opened: &'a [OpenedEntry],
+}
+
+impl Moves<'_> {
+    /// Replaces the entries of each key by ones under its current version, unless they are that already.
+    fn to_current(&self) -> Result<Vec<Change>> {
+        let mut names: Vec<&KeyName> = self.opened.iter().map(|one| &one.unwrapped.key.name).collect();
+        names.sort();
+        names.dedup();
+        let mut changes = Vec::new();
+        for name in names {
+            let of_it: Vec<_> = self.opened.iter().filter(|one| one.unwrapped.key.name == *name).collect();
+            changes.extend(self.replace_stale_entries(name, &of_it)?);
+        }
+        Ok(changes)
     }
-    Ok(changes)
-}
 
-/// All entries that open give way to ones under `name`.
-fn to_key(provider: &dyn KeyProvider, name: &KeyName, core: &Core, opened: &[Opened]) -> Result<Vec<Change>> {
-    give_way(provider, name, core, opened, &opened.iter().collect::<Vec<_>>())
-}
-
-/// Of these entries those stay that are under the current version of a key, and the others give way to
-/// those that are missing. With several tokens there is one for each: also for one that was down when the
-/// file was written.
-fn give_way(
-    provider: &dyn KeyProvider,
-    name: &KeyName,
-    core: &Core,
-    opened: &[Opened],
-    these: &[&Opened],
-) -> Result<Vec<Change>> {
-    let target = provider.describe_key(KeyRef::Name(name))?;
-    let mut missing: BTreeSet<KekId> = target.also.iter().copied().chain([target.kek_id]).collect();
-    // Each stays once.
-    let (stay, go): (Vec<&Opened>, Vec<&Opened>) = these.iter().partition(|one| missing.remove(&one.key.kek_id));
-    let mut new = Vec::new();
-    if !missing.is_empty() {
-        new = rewrap(provider, core, opened, name)?;
-        new.retain(|one| stay.iter().all(|there| there.key.kek_id != one.kek_id()));
+    /// Of `these` entries those stay that are under the current version of a key, and the others are replaced by those
+    /// that are missing. With several tokens there is one for each: also for one that was down when the file was
+    /// written.
+    fn replace_stale_entries(&self, name: &KeyName, these: &[&OpenedEntry]) -> Result<Vec<Change>> {
+        let target = self.provider.describe_key(KeyRef::Name(name))?;
+        let mut missing: BTreeSet<KekId> = target.also.iter().copied().chain([target.kek_id]).collect();
+        // Each stays once.
+        let (stay, go): (Vec<&OpenedEntry>, Vec<&OpenedEntry>) =
+            these.iter().partition(|one| missing.remove(&one.kek_id()));
+        let mut new = Vec::new();
+        if !missing.is_empty() {
+            new = self.rewrap(name)?;
+            new.retain(|one| stay.iter().all(|there| there.kek_id() != one.kek_id()));
+        }
+        let mut changes: Vec<Change> =
+            go.iter().map(|one| Change { index: one.index, stays: false, added: std::mem::take(&mut new) }).collect();
+        if let (Some(last), false) = (stay.last(), new.is_empty()) {
+            changes.push(Change { index: last.index, stays: true, added: new });
+        }
+        Ok(changes)
     }
-    let mut changes: Vec<Change> =
-        go.iter().map(|one| Change { index: one.index, stays: false, added: std::mem::take(&mut new) }).collect();
-    if let (Some(last), false) = (stay.last(), new.is_empty()) {
-        changes.push(Change { index: last.index, stays: true, added: new });
+
+    /// Wraps the data key under `to`. A symmetric entry is the source if there is one: what comes through RSA may not
+    /// move under a symmetric key.
+    fn rewrap(&self, to: &KeyName) -> Result<Vec<WrappedKey>> {
+        let source = self.opened.first().ok_or_else(Error::not_authentic)?;
+        let source = WrappedKeys::from(source.unwrapped.wrapped.clone());
+        let context = self.core.context.for_wrapping();
+        Ok(self.provider.rewrap_data_key(&source, &context, to, self.origin)?.into_vec())
     }
-    Ok(changes)
 }
 
-/// Symmetric entries are the source where there are any: what comes through RSA may not move under
-/// a symmetric key.
-fn rewrap(provider: &dyn KeyProvider, core: &Core, opened: &[Opened], to: &KeyName) -> Result<Vec<WrappedKey>> {
-    let symmetric = opened.iter().find(|one| !one.wrapped.algorithm().is_rsa());
-    let source = symmetric.or(opened.first()).ok_or_else(Error::not_authentic)?;
-    let source = WrappedKeys::from(source.wrapped.clone());
-    Ok(provider.rewrap_data_key(&source, &core.context.for_wrapping(), to)?.into_vec())
-}
-
-/// The entries that open, at least one.
-fn open_all(provider: &dyn KeyProvider, core: &Core, half: &Half, prefix: &Prefix) -> Result<Vec<Opened>> {
+/// Opens the entries that open, at least one, and returns symmetric ones first.
+fn open_all(provider: &dyn KeyProvider, core: &Core, copy: &SlotCopy, prefix: &Prefix) -> Result<Vec<OpenedEntry>> {
+    let parsed: Vec<_> = copy.entries.iter().map(|entry| WrappedKey::parse(entry).ok()).collect();
+    if parsed.iter().flatten().any(|entry| entry.algorithm() == WrappingAlgorithm::CustomerKey) {
+        return Err(Error::new(
+            ErrorKind::InvalidArgument,
+            "this file is encrypted under a customer's own key: there is nothing to rewrap",
+        )
+        .with_hint("re-encrypt it under another key"));
+    }
     let mut opened = Vec::new();
     let mut failures = Vec::new();
-    for (index, entry) in half.entries.iter().enumerate() {
-        let Ok(wrapped) = WrappedKey::parse(entry) else { continue };
-        if wrapped.algorithm() == WrappingAlgorithm::CustomerKey {
-            return Err(Error::new(
-                ErrorKind::InvalidArgument,
-                "this file is encrypted under a customer's own key: there is nothing to rewrap",
-            )
-            .with_hint("re-encrypt it under another key"));
-        }
-        let answer = provider.describe_key(KeyRef::Kek(wrapped.kek_id())).and_then(|key| {
-            let (data_key, _) = open_entry(provider, Engine::default(), core, wrapped.clone(), prefix)?;
-            Ok(Opened { index, wrapped, key, data_key })
-        });
-        match answer {
-            Ok(one) => opened.push(one),
+    for (index, wrapped) in symmetric_first(&parsed) {
+        match open_entry(provider, Engine::default(), core, wrapped.clone(), prefix) {
+            Ok((unwrapped, _)) => opened.push(OpenedEntry { index, unwrapped }),
             Err(error) => failures.push(error),
         }
     }
-    if opened.is_empty() || failures.iter().any(is_of_the_token) { Err(most_telling(failures)) } else { Ok(opened) }
+    let is_away = failures.iter().any(|error| error.kind().is_unavailable());
+    if opened.is_empty() || is_away { Err(most_actionable(failures)) } else { Ok(opened) }
 }

@@ -3,7 +3,8 @@
 use super::{Cached, shared_id};
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::{
-    DataKey, DataKeyLength, EncryptionContext, KeyDescription, KeyName, KeyProvider, KeyRef, WrappedKeys,
+    DataKey, DataKeyLength, EncryptionContext, KeyDescription, KeyName, KeyProvider, KeyRef, Origin, UnwrappedKey,
+    WrappedKeys,
 };
 
 /// Gives data keys for messages that are in memory at this moment, and fails at once where there is none: the provider
@@ -44,11 +45,11 @@ impl<P: KeyProvider> KeyProvider for Kept<'_, P> {
         Err(not_kept())
     }
 
-    fn unwrap_data_key(&self, _: &WrappedKeys, _: &EncryptionContext) -> Result<DataKey> {
+    fn unwrap_data_key(&self, _: &WrappedKeys, _: &EncryptionContext) -> Result<UnwrappedKey> {
         Err(not_kept())
     }
 
-    fn rewrap_data_key(&self, _: &WrappedKeys, _: &EncryptionContext, _: &KeyName) -> Result<WrappedKeys> {
+    fn rewrap_data_key(&self, _: &WrappedKeys, _: &EncryptionContext, _: &KeyName, _: Origin) -> Result<WrappedKeys> {
         Err(not_kept())
     }
 }

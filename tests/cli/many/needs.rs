@@ -130,7 +130,7 @@ fn usage_counts_the_files_under_each_version() {
 }
 
 #[test]
-fn reencryption_keeps_all_keys_of_a_file_or_says_which_it_cannot_keep() {
+fn reencryption_keeps_several_keys_only_when_asked_to() {
     let bench = bench();
     for key in ["a", "b", "gone"] {
         bench.ok(&format!("key create {key}"));
@@ -146,12 +146,20 @@ fn reencryption_keeps_all_keys_of_a_file_or_says_which_it_cannot_keep() {
     };
     let gone = keys("lost.kw")[1].as_str().unwrap().to_owned();
     let before = bench.read("lost.kw");
+    // Anyone who ever opened a file can have added an entry: which keys are kept is for the operator to say.
+    let hint = "keyward: hint: anyone who ever opened it can have added a key: name its keys with --key, or keep all \
+                with --keep-keys";
+    let say = "which of them shall open it is for the caller to say";
+    let error = format!("keyward: error: both.kw: this file has entries under 'a', 'b': {say}");
+    bench.refuses("reencrypt both.kw", 2, &[&error, hint]);
+    let error = format!("keyward: error: lost.kw: this file has entries under 'a', the key with KEK id {gone}: {say}");
+    bench.refuses("reencrypt lost.kw", 2, &[&error, hint]);
     let error = format!("lost.kw: the key with KEK id {gone} is not known here, and could not open the new file");
-    let hint = "keyward: hint: name the keys of the new file with --key";
-    bench.run("reencrypt lost.kw").is(1, &[&format!("keyward: error: {error}"), hint]);
-    let told = bench.run("reencrypt lost.kw both.kw");
-    assert_eq!((told.status, told.text()), (1, "both.kw: reencrypted\n"));
-    assert!(told.stderr.contains(&error) && told.stderr.contains(hint), "{}", told.stderr);
+    let hint = "keyward: hint: name the keys that are to open the new file";
+    bench.refuses("reencrypt --keep-keys lost.kw", 1, &[&format!("keyward: error: {error}"), hint]);
+    let some = bench.run("reencrypt --keep-keys lost.kw both.kw");
+    assert_eq!((some.status, some.text()), (1, "both.kw: reencrypted\n"));
+    assert!(some.stderr.contains(&error) && some.stderr.contains(hint), "{}", some.stderr);
     assert_eq!(bench.read("lost.kw"), before);
     assert_eq!(keys("both.kw").len(), 2);
     for key in ["a", "b"] {
@@ -160,7 +168,9 @@ fn reencryption_keeps_all_keys_of_a_file_or_says_which_it_cannot_keep() {
     bench.ok("reencrypt --key a lost.kw");
     assert_eq!(keys("lost.kw").len(), 1);
     // All of them current is what counts as done.
-    bench.run("reencrypt -r both.kw").is(0, &["keyward: note: 0 done, 1 already done"]);
+    bench.run("reencrypt --keep-keys -r both.kw").is(0, &["keyward: note: 0 done, 1 already done"]);
     bench.ok("key rotate b");
-    bench.run("reencrypt -r both.kw").is(0, &["keyward: note: 1 done"]);
+    bench.run("reencrypt --keep-keys -r both.kw").is(0, &["keyward: note: 1 done"]);
+    bench.ok("reencrypt --key a both.kw");
+    assert_eq!(keys("both.kw").len(), 1);
 }

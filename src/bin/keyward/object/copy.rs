@@ -10,12 +10,10 @@ use super::url::Target;
 use crate::app::App;
 use clap::Args;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
-use keyward::key::CustomerKey;
-use keyward::object::{EncryptedStore, Encryption, Mode, OpenWith, Sse};
-use keyward::{Error, ErrorKind, KeyProvider, KeyRef};
+use keyward::object::{EncryptedStore, Encryption, OpenWith, Sse};
+use keyward::{Error, ErrorKind};
 use object_store::{Attributes, CopyOptions, Extensions, GetOptions, ObjectStore, ObjectStoreScheme};
 use std::path::PathBuf;
-use std::sync::Arc;
 
 /// Copy objects, in a store or from one to another
 ///
@@ -45,6 +43,9 @@ pub(crate) struct Copy {
     /// A file with that key
     #[arg(long, value_name = "FILE", requires = "sse_c_copy_source", help_heading = "Encryption")]
     sse_c_copy_source_key: Option<PathBuf>,
+    /// Assert that you know who wrote objects that an RSA key opens, and copy them under a symmetric key
+    #[arg(long, help_heading = "Encryption")]
+    danger_assert_origin: bool,
 }
 
 /// How copies are made.
@@ -52,8 +53,6 @@ struct How {
     source: EncryptedStore,
     target: EncryptedStore,
     open: OpenWith,
-    /// The customer's key of the source.
-    key: Option<Arc<CustomerKey>>,
     sse: Option<Sse>,
 }
 
@@ -74,12 +73,15 @@ impl Copy {
         let target = stores.open(&to, Use::Write).await?;
         let is_one = from.is_in_the_store_of(&to);
         let source = if is_one { target.clone() } else { stores.open(&from, Use::Read).await? };
-        let open = key.clone().map_or_else(OpenWith::master_key, OpenWith::customer_key);
-        let how = How { source, target, open, key, sse };
+        let mut open = key.map_or_else(OpenWith::master_key, OpenWith::customer_key);
+        if self.danger_assert_origin {
+            open = open.danger_assert_origin();
+        }
+        let how = How { source, target, open, sse };
         if !self.recursive {
             let to = to.or_below(source_name)?;
             let meter = Meter::new(app, None);
-            let line = how.copy(&stores, &from, &to, is_one, &meter).await?;
+            let line = how.copy(&from, &to, is_one, &meter).await?;
             meter.line(&line)?;
             return Ok(0);
         }
@@ -91,13 +93,13 @@ impl Copy {
         }
         let meter = Meter::new(app, Some(found.iter().map(|meta| meta.size).sum()));
         let items = stream::iter(found.into_iter().map(Ok));
-        let (how, stores, meter_) = (&how, &stores, &meter);
+        let (how, meter_) = (&how, &meter);
         each(app, &meter, items, 0, none, |meta| {
             let (source, to) = (from.at(meta.location), to.clone());
             let key = from.key_below(source.path()).unwrap_or_default();
             async move {
                 let key = if key.is_empty() { source.path().filename().unwrap_or_default().to_owned() } else { key };
-                let line = how.copy(stores, &source, &to.join(&key)?, is_one, meter_).await?;
+                let line = how.copy(&source, &to.join(&key)?, is_one, meter_).await?;
                 if is_one {
                     meter_.add(meta.size);
                 }
@@ -109,14 +111,7 @@ impl Copy {
 }
 
 impl How {
-    async fn copy(
-        &self,
-        stores: &Stores<'_>,
-        from: &Target,
-        to: &Target,
-        is_one: bool,
-        meter: &Meter,
-    ) -> anyhow::Result<String> {
+    async fn copy(&self, from: &Target, to: &Target, is_one: bool, meter: &Meter) -> anyhow::Result<String> {
         let mut extensions = Extensions::new();
         extensions.insert(self.open.clone());
         if is_one {
@@ -130,9 +125,13 @@ impl How {
             let options = GetOptions { extensions, ..GetOptions::default() };
             let failed = |error| fail::of(error, &from.to_string());
             let answer = self.source.get_opts(from.path(), options).await.map_err(failed)?;
+            let is: &Encryption = answer
+                .extensions
+                .get()
+                .ok_or_else(|| anyhow::anyhow!("the store does not say how the object is encrypted"))?;
             let sse = match &self.sse {
-                Some(sse) => sse.clone(),
-                None => self.as_it_is(stores, answer.extensions.get())?,
+                Some(sse) => sse.clone().copied_from(is, &self.open),
+                None => self.source.sse_like(from.path(), is, &self.open).await.map_err(failed)?,
             };
             let len = answer.meta.size;
             // A directory has no place for them, and refuses what it would lose.
@@ -144,25 +143,5 @@ impl How {
             upload(&self.target, to, &sse, attributes, content, Some(len), meter).await?;
         }
         Ok(format!("cp: {from} to {to}"))
-    }
-
-    /// How an object of another store is encrypted, for one that is to be encrypted the same way.
-    fn as_it_is(&self, stores: &Stores<'_>, is: Option<&Encryption>) -> anyhow::Result<Sse> {
-        let is = is.ok_or_else(|| anyhow::anyhow!("the store does not say how the object is encrypted"))?;
-        let sse = match (is.mode, &self.key) {
-            (Mode::Client, Some(key)) => Sse::client_with_customer_key(Arc::clone(key)),
-            (_, Some(key)) => Sse::customer(Arc::clone(key)),
-            (Mode::S3, None) => Sse::s3(),
-            (mode, None) => {
-                let provider = stores.provider()?;
-                let mut name =
-                    Err(Error::new(ErrorKind::KeyNotFound, "the object is under no master key of this token"));
-                for kek in &is.keks {
-                    name = name.or_else(|_| Ok(provider.describe_key(KeyRef::Kek(*kek))?.name));
-                }
-                if mode == Mode::Client { Sse::client(name?) } else { Sse::kms(name?) }
-            }
-        };
-        Ok(sse.context(is.context.clone()).bucket_key(is.bucket_key))
     }
 }

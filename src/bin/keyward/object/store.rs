@@ -41,10 +41,6 @@ impl<'a> Stores<'a> {
         self.app
     }
 
-    pub(crate) fn provider(&self) -> anyhow::Result<&Provider> {
-        self.provider.as_deref().ok_or_else(|| anyhow::anyhow!("no token was opened"))
-    }
-
     /// The table `[object]`, or what counts without one.
     pub(crate) fn table(&self) -> &table::Object {
         table_of(self.app)
