@@ -16,6 +16,7 @@ mod destroy;
 mod inventory;
 mod leftovers;
 mod lookup;
+mod numbering;
 mod object;
 mod objects;
 mod planned;
@@ -25,6 +26,7 @@ mod restore;
 mod rotate;
 mod sweep;
 mod template;
+mod tombstone;
 mod wrap;
 mod wraps;
 

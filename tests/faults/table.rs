@@ -3,6 +3,7 @@
 
 use super::*;
 use cryptoki::object::Attribute;
+use keyward::key::VersionReuse;
 use keyward::token::{Token, TokenOptions};
 use keyward::{AlgorithmChoice, KeyAdmin, KeyRef, KeyVersion};
 use std::collections::BTreeSet;
@@ -284,7 +285,7 @@ fn making_keys() {
             hsm.create_key(&key, AlgorithmChoice::Exactly(algorithm))?;
             // Gone again, so that the next can be made; not by way of what fails.
             faulty.well();
-            hsm.destroy_key(&key, KeyVersion::FIRST)
+            hsm.destroy_key(&key, KeyVersion::FIRST, VersionReuse::Refuse)
         };
         // A token that has no data objects keeps no records.
         let tolerates = |function: &str, code: &str| {
@@ -301,7 +302,7 @@ fn changing_and_destroying_keys() {
     let disable = || hsm.disable_key(&key, KeyVersion::FIRST);
     let as_before = || hsm.enable_key(&key, KeyVersion::FIRST).is_ok();
     Case { functions: CHANGING, ..Case::PLAIN }.run(&faulty, disable, as_before);
-    let destroy = || hsm.destroy_key(&key, KeyVersion::FIRST);
+    let destroy = || hsm.destroy_key(&key, KeyVersion::FIRST, VersionReuse::Refuse);
     // It is there still, or it is gone and all that was its own.
     let there_again = || match hsm.create_key(&key, AlgorithmChoice::Exactly(WrappingAlgorithm::AesGcm)) {
         Ok(_) => true,
@@ -344,7 +345,7 @@ fn a_module_that_does_not_tell_of_itself() {
         let key: KeyName = if algorithm.is_rsa() { "a" } else { "b" }.parse().unwrap();
         hsm.create_key(&key, AlgorithmChoice::Exactly(algorithm)).unwrap();
         assert_works(&hsm, &key);
-        hsm.destroy_key(&key, KeyVersion::FIRST).unwrap();
+        hsm.destroy_key(&key, KeyVersion::FIRST, VersionReuse::Refuse).unwrap();
     }
 }
 
@@ -370,7 +371,7 @@ fn called() -> BTreeSet<String> {
         for described in hsm.list_keys().unwrap() {
             hsm.disable_key(&key, described.version).unwrap();
             hsm.enable_key(&key, described.version).unwrap();
-            hsm.destroy_key(&key, described.version).unwrap();
+            hsm.destroy_key(&key, described.version, VersionReuse::Refuse).unwrap();
         }
     }
     // What it does when the token went away, and when nothing but a new start of the module helps.

@@ -13,7 +13,7 @@ mod small_disk;
 mod spy;
 
 use keyward::audit::{AuditLog, AuditOptions};
-use keyward::key::{Operation, Principal};
+use keyward::key::{Operation, Principal, VersionReuse};
 use keyward::policy::Policies;
 use keyward::provider::Governed;
 use keyward::{
@@ -95,7 +95,7 @@ fn ways(operation: Operation) -> Vec<Way> {
         Operation::DestroyKey => vec![
             |p, _| p.schedule_destruction(&key(), KeyVersion::FIRST, SystemTime::UNIX_EPOCH).map(drop),
             |p, _| p.expire_key(&key(), KeyVersion::FIRST, SystemTime::now()),
-            |p, _| p.destroy_key(&key(), KeyVersion::FIRST),
+            |p, _| p.destroy_key(&key(), KeyVersion::FIRST, VersionReuse::Refuse).map(drop),
         ],
         Operation::AdoptKey => {
             vec![|p, _| p.adopt_key("payments").map(drop), |p, _| p.adopt_key("payments:1").map(drop)]

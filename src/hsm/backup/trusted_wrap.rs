@@ -73,14 +73,17 @@ pub fn trusted_wrap(
     pinned: &str,
 ) -> Result<TrustedWrap> {
     check(source, backup, plan, transport, pinned)?;
-    let stage = |hsm: &HsmProvider| {
-        hsm.changing(|session| {
-            // On both, before anything is made on either.
-            planned::refuse_finished_rival(session, plan)?;
-            arrival::stage(session, plan, PROVENANCE)
-        })
-    };
+    let stage = |hsm: &HsmProvider| hsm.changing(|session| arrival::stage(session, plan, PROVENANCE));
     let stages = (stage(source)?, stage(backup)?);
+    match stages {
+        (Stage::Absent, Stage::Finished) => return Err(alone(plan, backup, source)),
+        (Stage::Finished, Stage::Absent) => return Err(alone(plan, source, backup)),
+        _ => {}
+    }
+    // On both, before anything is made on either.
+    for hsm in [source, backup] {
+        hsm.changing(|session| planned::refuse_used_number(session, plan).map(drop))?;
+    }
     match stages {
         (Stage::Pending | Stage::Finished, Stage::Pending | Stage::Finished) => {
             match settle(source, backup, plan) {
@@ -90,9 +93,7 @@ pub fn trusted_wrap(
                 answer => return answer,
             }
         }
-        (Stage::Absent | Stage::Pending, Stage::Absent | Stage::Pending) => {}
-        (_, Stage::Finished) => return Err(alone(plan, backup, source)),
-        (Stage::Finished, _) => return Err(alone(plan, source, backup)),
+        _ => {}
     }
     for hsm in [source, backup] {
         hsm.changing(|session| arrival::discard(session, plan, PROVENANCE))?;
