@@ -219,8 +219,9 @@ pub(super) fn compete(
         }
         let rivals: Vec<_> = of_others().filter(|rival| rival.is_pending()).collect();
         if rivals.is_empty() {
-            return Ok(match versions.iter().any(|key| key.description.kek_id == my_id) {
-                true if Numbers::beside(session, name, versions)?.is_free(version) => Standing::Won,
+            let (own, others): (Vec<_>, Vec<_>) = versions.into_iter().partition(|key| key.description.kek_id == my_id);
+            return Ok(match !own.is_empty() {
+                true if Numbers::beside(session, name, others)?.is_free(version) => Standing::Won,
                 false if given_up => Standing::Again,
                 _ => Standing::Lost,
             });

@@ -57,6 +57,10 @@ pub(super) fn of_writing(error: Error) -> Error {
     const FULL: RvError = RvError::UnknownErrorCode(cryptoki_sys::CKR_TOKEN_RESOURCE_EXCEEDED);
     let cause = std::error::Error::source(&error).and_then(|cause| cause.downcast_ref::<Cause>());
     let Some(Cause::Pkcs11(code @ (RvError::DeviceMemory | FULL), function)) = cause else { return error };
+    use Function::{CopyObject, CreateObject, GenerateKey, GenerateKeyPair, UnwrapKey};
+    if !matches!(function, CreateObject | CopyObject | GenerateKey | GenerateKeyPair | UnwrapKey) {
+        return error;
+    }
     Error::new(ErrorKind::LimitExceeded, format!("{error}: the token has no room for the object"))
         .with_source(Cause::Pkcs11(*code, *function))
         .with_hint("destroy objects that are not needed any more, or use a token with more room")
