@@ -252,3 +252,33 @@ fn check_len(text: &str, label: &str) -> Result<()> {
 pub(crate) fn keeps_no_records(session: &Session<'_>, error: &Error) -> Result<bool> {
     Ok(error.kind() == ErrorKind::Unsupported && search(session, None)?.is_empty())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Gate, KeyMetadata, Purpose};
+    use super::*;
+    use crate::key::{KeyVersion, Provenance, WrappedKey, WrappingAlgorithm};
+    use std::time::{Duration, UNIX_EPOCH};
+
+    #[test]
+    fn of_two_records_the_one_that_destroys_later_or_never_counts() {
+        let kek_id = KekId::from_bytes([3; 16]);
+        let key = KeyMetadata {
+            uid: [7; 16],
+            purpose: Purpose::Envelope,
+            highest_version: KeyVersion::FIRST,
+            gate: Gate::Enabled,
+            destroyed: Vec::new(),
+            kept: Vec::new(),
+        };
+        let pending = Record::new(kek_id, WrappingAlgorithm::AesKw, Provenance::Generated, key);
+        let canary = WrappedKey::new(WrappingAlgorithm::AesKw, kek_id, vec![], vec![5; 72]).unwrap();
+        let finished = Record { canary: Some(canary), ..pending.clone() };
+        let at =
+            |seconds| Record { destroy_after: Some(UNIX_EPOCH + Duration::from_secs(seconds)), ..finished.clone() };
+        let order = [pending, at(1), at(2), finished.clone()];
+        for pair in order.windows(2) {
+            assert!(pair[0].weight() < pair[1].weight(), "{pair:?}");
+        }
+    }
+}

@@ -101,3 +101,170 @@ pub(super) fn time(seconds: &str) -> Option<SystemTime> {
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::merge_history;
+    use super::*;
+    use crate::key::{DestroyedVersion, KekId, KeyVersion};
+    use proptest::prelude::*;
+
+    fn sample() -> Record {
+        let kek_id = KekId::from_bytes([3; 16]);
+        let canary = WrappedKey::new(WrappingAlgorithm::AesKw, kek_id, vec![], vec![5; 72]).unwrap();
+        let key = KeyMetadata {
+            uid: [7; 16],
+            purpose: Purpose::Envelope,
+            highest_version: KeyVersion::FIRST,
+            gate: Gate::Enabled,
+            destroyed: Vec::new(),
+            kept: Vec::new(),
+        };
+        let record = Record::new(kek_id, WrappingAlgorithm::AesKw, Provenance::Generated, key);
+        Record { canary: Some(canary), ..record }
+    }
+
+    fn at(seconds: u64) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(seconds)
+    }
+
+    /// A version, a `KekId`, and a time.
+    fn destroyed() -> impl Strategy<Value = DestroyedVersion> {
+        (1..=u32::MAX, any::<[u8; 16]>(), 0..=u64::from(u32::MAX)).prop_map(|(version, id, seconds)| DestroyedVersion {
+            version: version.to_string().parse().unwrap(),
+            kek_id: KekId::from_bytes(id),
+            destroyed: at(seconds),
+        })
+    }
+
+    fn record() -> impl Strategy<Value = Record> {
+        let algorithm = prop::sample::select(vec![
+            WrappingAlgorithm::AesGcm,
+            WrappingAlgorithm::AesKw,
+            WrappingAlgorithm::RsaOaep,
+            WrappingAlgorithm::RsaOaepSha1,
+        ]);
+        let provenance = prop::sample::select(
+            Provenance::ALL.into_iter().filter(|one| *one != Provenance::Foreign).collect::<Vec<_>>(),
+        );
+        // Names of fields that are only kept: no field of this version begins with an x.
+        let kept = prop::collection::btree_map("x[a-z0-9-]{0,20}", "[!-~ü]([ -~ü]{0,40}[!-~ü])?", 0..8);
+        let dates = (0..=u64::from(u32::MAX), prop::option::of(0..=u64::from(u32::MAX)));
+        let whole = (
+            any::<[u8; 16]>(),
+            prop::sample::select(Purpose::ALL.to_vec()),
+            1..=u32::MAX,
+            prop::sample::select(Gate::ALL.to_vec()),
+            prop::collection::vec(destroyed(), 0..60),
+            kept,
+        );
+        (any::<[u8; 16]>(), algorithm, provenance, dates, any::<bool>(), whole).prop_map(
+            |(id, algorithm, provenance, (created, destroy_after), finished, whole)| {
+                let (uid, purpose, highest, gate, history, kept) = whole;
+                let mut key = KeyMetadata {
+                    uid,
+                    purpose,
+                    highest_version: highest.to_string().parse().unwrap(),
+                    gate,
+                    destroyed: Vec::new(),
+                    kept: kept.into_iter().collect(),
+                };
+                merge_history(&mut key.destroyed, &history);
+                Record {
+                    kek_id: KekId::from_bytes(id),
+                    algorithm,
+                    provenance,
+                    created: at(created),
+                    destroy_after: destroy_after.map(at),
+                    canary: sample().canary.filter(|_| finished),
+                    key,
+                }
+            },
+        )
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn a_record_comes_back_from_its_text(record in record()) {
+            prop_assert_eq!(Record::parse(record.to_text().as_bytes()), Ok(record));
+        }
+
+        #[test]
+        fn any_order_of_the_fields_is_one_record(record in record(), seed in any::<u64>()) {
+            let text = record.to_text();
+            let mut lines: Vec<_> = text.lines().skip(1).collect();
+            // Known fields anywhere; those that are kept keep their order.
+            lines.sort_by_key(|line| if line.starts_with('x') { 0 } else { seed.rotate_left(line.len() as u32) % 97 + 1 });
+            let shuffled = format!("{KIND} {VERSION}\n{}\n", lines.join("\n"));
+            prop_assert_eq!(Record::parse(shuffled.as_bytes()), Ok(record));
+        }
+
+        #[test]
+        fn no_bytes_make_the_parser_panic(
+            bytes in prop::collection::vec(any::<u8>(), 0..600),
+            record in record(),
+            cut in 0..1000_usize,
+        ) {
+            let _ = Record::parse(&bytes);
+            let _ = Record::parse(&[format!("{KIND} {VERSION}\n").as_bytes(), &bytes].concat());
+            let mut text = record.to_text().into_bytes();
+            let cut = cut % text.len();
+            text.splice(cut..cut, bytes.iter().copied().take(3));
+            let _ = Record::parse(&text);
+            text.truncate(cut);
+            // What is cut off is never taken for a whole.
+            prop_assert_eq!(Record::parse(text.strip_suffix(b"\n").unwrap_or(&text)), Err(Unreadable::Damaged));
+        }
+    }
+
+    #[test]
+    fn a_record_of_another_version_is_told_apart() {
+        let good = sample().to_text();
+        let other = |version: &str| Record::parse(good.replace("record 2", version).as_bytes());
+        assert_eq!(other("record 3"), Err(Unreadable::Newer));
+        assert_eq!(other("record 1"), Err(Unreadable::Damaged));
+        assert_eq!(other("record 02"), Err(Unreadable::Damaged));
+    }
+
+    #[test]
+    fn anything_else_is_refused() {
+        let good = sample().to_text();
+        assert!(Record::parse(good.as_bytes()).is_ok());
+        for bad in [
+            String::new(),
+            format!("{KIND} {VERSION}\n"),
+            good.replace("provenance generated", "provenance foreign"),
+            good.replace("aes-kw", "rot13"),
+            good.replace("aes-kw", "customer-key"),
+            good.replace("usage wrap-unwrap", "usage encrypt-decrypt"),
+            good.replace("usage wrap-unwrap\n", ""),
+            good.replace("created ", "created -"),
+            good.replace("created ", "created +"),
+            good.replace("created ", "created 0"),
+            good.replace("canary ", "destroy-after never\ncanary "),
+            good.replace("canary ", "destroy-after 1\ndestroy-after 1\ncanary "),
+            good.replace("canary 01", "canary 0"),
+            good.replace("canary 01", "canary zz"),
+            good.replace("uid 07", "uid "),
+            good.replace("purpose envelope", "purpose other"),
+            good.replace("highest-version 1", "highest-version 0"),
+            good.replace("gate enabled", "gate Enabled"),
+            format!("{good}destroyed 1\n"),
+            format!("{good}more\n"),
+            good.trim_end().to_owned(),
+        ] {
+            assert_eq!(Record::parse(bad.as_bytes()), Err(Unreadable::Damaged), "{bad}");
+        }
+    }
+
+    #[test]
+    fn every_field_that_must_be_there_is_missed() {
+        let good = sample().to_text();
+        for line in good.lines().skip(1).filter(|line| !line.starts_with("canary ")) {
+            let without = good.replace(&format!("{line}\n"), "");
+            assert_eq!(Record::parse(without.as_bytes()), Err(Unreadable::Damaged), "{line}");
+        }
+    }
+}
