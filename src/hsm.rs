@@ -50,6 +50,8 @@ pub use restore::Canary;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 pub use sweep::{KeyObject, Sweep};
+#[cfg(feature = "ceremony")]
+pub(crate) use tombstone::LABEL as TOMBSTONE_LABEL;
 use wraps::WrapCounter;
 
 #[cfg(feature = "governed")]

@@ -21,8 +21,8 @@ use crate::token::{ObjectHandle, Session};
 
 const KIND: &str = "keyward-key-tombstone";
 const VERSION: u32 = 1;
-/// With a blank, it is no key's name.
-const LABEL: &str = "keyward tombstone ";
+/// What stands before the name in its label. With a blank, it is no key's name.
+pub(crate) const LABEL: &str = "keyward tombstone ";
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Tombstone {

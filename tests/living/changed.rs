@@ -1,6 +1,6 @@
 //! What has become of the keys since.
 
-use crate::fixture::{Ceremony, findings, key};
+use crate::fixture::{Ceremony, findings, forget, key};
 use crate::raw;
 use cryptoki::object::Attribute;
 use keyward::hsm::PlannedKey;
@@ -47,6 +47,7 @@ fn a_key_that_was_made_anew_with_its_label_and_id_is_another() {
     let held = Ceremony::of_one_key();
     let (hsm, id) = (held.primary.provider(), held.id("primary", "payments:1"));
     hsm.destroy_key(&key("payments"), FIRST, VersionReuse::Refuse).unwrap();
+    forget(&held.primary, "payments");
     hsm.create_planned(&PlannedKey::new(key("payments"), WrappingAlgorithm::AesGcm, id)).unwrap();
     let living = held.compared(&held.primary);
     let told = findings(&living);
@@ -69,6 +70,7 @@ fn a_disabled_key_that_was_made_anew_is_told_apart_by_its_check_value() {
     let held = Ceremony::of_one_key();
     let (hsm, id) = (held.primary.provider(), held.id("primary", "payments:1"));
     hsm.destroy_key(&key("payments"), FIRST, VersionReuse::Refuse).unwrap();
+    forget(&held.primary, "payments");
     hsm.create_planned(&PlannedKey::new(key("payments"), WrappingAlgorithm::AesGcm, id)).unwrap();
     hsm.disable_key(&key("payments"), FIRST).unwrap();
     let living = held.compared(&held.primary);

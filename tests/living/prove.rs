@@ -1,7 +1,7 @@
 //! `keyward key prove --bundle`.
 
 use crate::command::run;
-use crate::fixture::{Ceremony, key, uri};
+use crate::fixture::{Ceremony, forget, key, uri};
 use crate::room::PIN;
 use keyward::hsm::PlannedKey;
 use keyward::key::VersionReuse;
@@ -100,6 +100,7 @@ fn a_key_that_is_not_the_one_of_the_ceremony_is_warned_of() {
     let id = held.id("primary", "payments:1");
     hsm.destroy_key(&payments, KeyVersion::FIRST, VersionReuse::Refuse).unwrap();
     hsm.destroy_key(&payments, "2".parse().unwrap(), VersionReuse::Refuse).unwrap();
+    forget(&held.primary, "payments");
     hsm.create_planned(&PlannedKey::new(payments, WrappingAlgorithm::AesGcm, id)).unwrap();
     let (status, told, said) = json(&held, &held.primary, "payments");
     assert_eq!((status, &told["canary_opens"], &told["ceremony"]["opens_canary"]), (1, &true.into(), &false.into()));
