@@ -1,17 +1,17 @@
 //! The numbers of a key's versions, none of which is used twice.
 //!
-//! One rule decides for whoever makes a version: a number is free if it is higher than every number that the token
+//! One rule decides for all that makes a version: a number is free if it is higher than every number that the token
 //! knows of the name. The token knows them from the versions that are there, from the records of versions, which also
 //! carry the highest number of the key, and from the tombstone.
 //!
 //! The rule holds although hosts work at once and processes die, because of the order of the steps:
 //!
-//! - Whoever destroys the highest version writes the tombstone before.
-//! - Whoever makes a version reads the numbers while its own key is the only pending one of the name ([`create`]).
+//! - A host that destroys the highest version writes the tombstone before.
+//! - A host that makes a version reads the numbers while its own key is the only pending one of the name ([`create`]).
 //! - A tombstone is removed only by the maker of a higher version, after that is finished. Until then it stays, also
 //!   beside older versions, whose records carry the number as well.
 //! - Versions are read before what is written about them. One that was destroyed before it was read left a tombstone,
-//!   and nobody but the maker of a higher version, which is read or left its own, has removed that.
+//!   and only the maker of a higher version can have removed that. The higher version is read, or left its own.
 //!
 //! [`create`]: super::create
 

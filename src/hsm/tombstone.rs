@@ -1,8 +1,8 @@
 //! What remains of a key whose versions were destroyed: which numbers were used, so that none is used twice.
 //!
-//! A tombstone is a private data object, `keyward tombstone NAME`. Whoever destroys the highest version of a name
-//! writes it first. Whoever makes a higher version removes it, once the record of the new version says so. In between
-//! several may be there, written by hosts that destroyed at once: together they count as one.
+//! A tombstone is a private data object, `keyward tombstone NAME`. The host that destroys the highest version of a
+//! name writes it first. The host that makes a higher version removes it, once the record of the new version has the
+//! number. In between several may be there, written by hosts that destroyed at once: together they count as one.
 //!
 //! ```text
 //! keyward-key-tombstone 1

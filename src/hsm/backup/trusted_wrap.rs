@@ -84,16 +84,12 @@ pub fn trusted_wrap(
     for hsm in [source, backup] {
         hsm.changing(|session| planned::refuse_used_number(session, plan).map(drop))?;
     }
-    match stages {
-        (Stage::Pending | Stage::Finished, Stage::Pending | Stage::Finished) => {
-            match settle(source, backup, plan) {
-                // Two attempts that were interrupted at different places. Nobody has used either key.
-                Err(error) if error.kind() == ErrorKind::NotAuthentic && stages == (Stage::Pending, Stage::Pending) => {
-                }
-                answer => return answer,
-            }
+    if !matches!(stages, (Stage::Absent, _) | (_, Stage::Absent)) {
+        match settle(source, backup, plan) {
+            // Two attempts that were interrupted at different places. Nothing was wrapped under either key.
+            Err(error) if error.kind() == ErrorKind::NotAuthentic && stages == (Stage::Pending, Stage::Pending) => {}
+            answer => return answer,
         }
-        _ => {}
     }
     for hsm in [source, backup] {
         hsm.changing(|session| arrival::discard(session, plan, PROVENANCE))?;

@@ -29,7 +29,7 @@ impl fmt::Display for Unreadable {
     }
 }
 
-/// The fields of one text. Those that nobody takes are the ones that this version does not know.
+/// The fields of one text. Those that the parser does not take are the ones that this version does not know.
 #[derive(Debug)]
 pub(crate) struct Fields(Vec<(String, String)>);
 

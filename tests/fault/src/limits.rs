@@ -30,13 +30,13 @@ pub(crate) unsafe fn refusal(
     if plan.no_data_objects && value(CKA_CLASS) == Some(&CKO_DATA.to_ne_bytes()) {
         return Some(CKR_TEMPLATE_INCONSISTENT);
     }
-    let too_long = plan.max_value.is_some_and(|max| template.iter().any(|one| one.ulValueLen as u64 > max));
+    let too_long = plan.max_value.is_some_and(|max| template.iter().any(|one| one.ulValueLen > max));
     let full = || plan.max_objects.is_some_and(|max| count_objects(instance, session).is_none_or(|count| count >= max));
     (too_long || full()).then_some(CKR_DEVICE_MEMORY)
 }
 
 /// How many objects of the token a session sees.
-fn count_objects(instance: &Instance, session: CK_SESSION_HANDLE) -> Option<u64> {
+fn count_objects(instance: &Instance, session: CK_SESSION_HANDLE) -> Option<CK_ULONG> {
     let mut yes = CK_TRUE;
     let mut template = CK_ATTRIBUTE { type_: CKA_TOKEN, pValue: (&raw mut yes).cast(), ulValueLen: 1 };
     let (mut found, mut count, mut objects) = (0, 0, [0; 64]);
@@ -46,7 +46,7 @@ fn count_objects(instance: &Instance, session: CK_SESSION_HANDLE) -> Option<u64>
             return None;
         }
         while (instance.real.C_FindObjects?)(session, objects.as_mut_ptr(), 64, &raw mut found) == CKR_OK && found > 0 {
-            count += found as u64;
+            count += found;
         }
         (instance.real.C_FindObjectsFinal?)(session);
     }
