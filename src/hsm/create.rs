@@ -51,7 +51,7 @@ pub(super) fn create(session: &Session<'_>, numbers: &Numbers, algorithm: Wrappi
             Ok(Standing::Won) => match enable_and_prove(session, &mine) {
                 // From here on others use it, and it is never destroyed: what is wrong is only reported.
                 Ok(canary) => match finish(session, &mine, canary, draft) {
-                    Err(error) if error.kind() == ErrorKind::LimitExceeded => still_pending(session, &mine, error),
+                    Err(error) if error.kind() == ErrorKind::LimitExceeded && is_pending(session, &mine)? => Err(error),
                     answer => return answer,
                 },
                 Err(error) => Err(error),
@@ -190,16 +190,9 @@ pub(super) fn clear_up(session: &Session<'_>, draft: &Draft) -> Result<()> {
     Record::destroy(session, draft.record.kek_id, &draft.label)
 }
 
-/// The error if a key is still pending, so that it can be destroyed: its record did not fit on the token.
-fn still_pending(session: &Session<'_>, mine: &MasterKey, error: Error) -> Result<()> {
-    match lookup::read(session, mine.handle, mine.class)? {
-        Some(key) if !key.is_pending() => {
-            let message =
-                format!("key '{}' is finished although the token refused its record", mine.description.label());
-            Err(Error::new(ErrorKind::Internal, message).with_source(error))
-        }
-        _ => Err(error),
-    }
+/// Whether a key whose record was refused is pending still, so that no host uses it.
+pub(super) fn is_pending(session: &Session<'_>, mine: &MasterKey) -> Result<bool> {
+    Ok(lookup::read(session, mine.handle, mine.class)?.is_none_or(|key| key.is_pending()))
 }
 
 /// Waits until it is clear who has won: another host if a version that it finished says so to `is_beaten_by`.
@@ -267,9 +260,9 @@ pub(super) fn finish(session: &Session<'_>, mine: &MasterKey, canary: WrappedKey
     }
     let key = lookup::read(session, mine.handle, mine.class)?
         .ok_or_else(|| Error::new(ErrorKind::TokenUnavailable, format!("the new key '{label}' is gone")))?;
-    if written {
-        // Its own record has the highest number now.
-        tombstone::remove_below(session, &key.description.name, key.description.version)?;
+    // Its own record has the highest number now. A tombstone that stays says nothing wrong.
+    if written && let Err(error) = tombstone::remove_below(session, &key.description.name, key.description.version) {
+        tracing::warn!(label, %error, "a tombstone that is not needed stays on the token");
     }
     key.check_usable()?;
     Ok(key)

@@ -168,7 +168,12 @@ fn win_and_finish(session: &Session<'_>, plan: &PlannedKey, mine: &MasterKey, dr
         }
         Err(error)
     })?;
-    let key = create::finish(session, mine, canary, draft)?;
+    let key = create::finish(session, mine, canary, draft).or_else(|error| {
+        if error.kind() == ErrorKind::LimitExceeded && create::is_pending(session, mine)? {
+            create::discard(session, mine, &plan.label())?;
+        }
+        Err(error)
+    })?;
     tidy(session, plan)?;
     match key.description.state {
         KeyState::Active => Ok(key),

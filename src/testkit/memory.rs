@@ -292,3 +292,29 @@ fn no_such_version(name: &KeyName, version: KeyVersion) -> Error {
 fn not_in_memory(what: &str) -> Error {
     Error::new(ErrorKind::Unsupported, format!("the provider in memory does not do {what}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_number_is_used_twice() {
+        let (keys, name) = (MemoryProvider::new(), "a".parse::<KeyName>().unwrap());
+        let version = |number: u32| number.to_string().parse::<KeyVersion>().unwrap();
+        assert_eq!(keys.create_key(&name, AlgorithmChoice::Auto).unwrap().version, version(1));
+        assert_eq!(keys.rotate_key(&name, None).unwrap().version, version(2));
+        // The highest, while another is there.
+        keys.destroy_key(&name, version(2), VersionReuse::Refuse).unwrap();
+        assert_eq!(keys.list_destroyed_keys().unwrap(), []);
+        assert_eq!(keys.rotate_key(&name, None).unwrap().version, version(3));
+        keys.destroy_key(&name, version(3), VersionReuse::Refuse).unwrap();
+        // The last, by a schedule.
+        let now = SystemTime::now();
+        keys.schedule_destruction(&name, version(1), now).unwrap();
+        keys.expire_key(&name, version(1), now).unwrap();
+        let destroyed = keys.list_destroyed_keys().unwrap().remove(0);
+        assert_eq!((destroyed.name, destroyed.highest_version), (name.clone(), version(3)));
+        assert_eq!(destroyed.versions.iter().map(|gone| gone.version.get()).collect::<Vec<_>>(), [1, 2, 3]);
+        assert_eq!(keys.create_key(&name, AlgorithmChoice::Auto).unwrap().version, version(4));
+    }
+}

@@ -71,6 +71,25 @@ fn the_keys_of_siblings_are_changed_on_all_of_them() {
 }
 
 #[test]
+fn siblings_with_other_histories_use_no_number_twice() {
+    let (switches, failover) = siblings(2);
+    switches[0].inner().rotate_key(&key(), None).unwrap();
+    for number in ["1", "2"] {
+        // The second has no version 2.
+        failover.destroy_key(&key(), number.parse().unwrap(), VersionReuse::Refuse).unwrap();
+    }
+    let destroyed = failover.list_destroyed_keys().unwrap();
+    let highest: Vec<_> = destroyed.iter().map(|key| key.highest_version.get()).collect();
+    assert_eq!(highest, [2, 1], "each token remembers its own");
+    assert_eq!(failover.create_key(&key(), AlgorithmChoice::Auto).unwrap().version.get(), 3);
+    assert_eq!([&switches[0], &switches[1]].map(|switch| states(switch)[0].0), [3, 2]);
+    assert_eq!(failover.list_destroyed_keys().unwrap(), []);
+    // What one of them cannot say is not left out.
+    switches[1].say(ErrorKind::TokenUnavailable);
+    assert_kind(failover.list_destroyed_keys(), ErrorKind::TokenUnavailable);
+}
+
+#[test]
 fn nothing_is_changed_unless_all_siblings_answer() {
     for down in 0..3 {
         for kind in [ErrorKind::TokenUnavailable, ErrorKind::PinLocked] {

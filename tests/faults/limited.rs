@@ -52,8 +52,11 @@ fn a_full_token_keeps_no_half_made_key() {
             let (before, keys) = (objects(&faulty), hsm.list_keys().unwrap());
             faulty.script(SMALL);
             let create = || hsm.create_key(&new, AlgorithmChoice::Exactly(algorithm));
+            let id = keyward::KekId::from_bytes([7; 16]);
+            let plan = keyward::hsm::PlannedKey::new("a".parse().unwrap(), algorithm, id).version(version(2));
             if free < 3 {
                 assert_full(create());
+                assert_full(hsm.create_planned(&plan));
                 assert_full(hsm.rotate_key(&key, None));
                 assert_eq!(hsm.list_keys().unwrap(), keys, "{algorithm} {free}");
                 assert_eq!((objects(&faulty), hsm.leftovers().unwrap()), (before, vec![]), "{algorithm} {free}");

@@ -103,7 +103,7 @@ fn ways(operation: Operation) -> Vec<Way> {
         Operation::DescribeKey => vec![|p, _| p.describe_key(KeyRef::Name(&key())).map(drop), |p, wrapped| {
             p.describe_key(KeyRef::Kek(wrapped.iter().next().unwrap().kek_id())).map(drop)
         }],
-        Operation::ListKeys => vec![|p, _| p.list_keys().map(drop)],
+        Operation::ListKeys => vec![|p, _| p.list_keys().map(drop), |p, _| p.list_destroyed_keys().map(drop)],
         Operation::GetPublicKey => vec![|p, _| p.public_key(&key()).map(drop)],
         _ => panic!("{operation}: what does it stand for?"),
     }

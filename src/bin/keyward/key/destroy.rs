@@ -119,9 +119,12 @@ impl Destroy {
 /// Names the flag that allows what was refused.
 fn with_flag(error: Error) -> Error {
     match error.kind() {
-        ErrorKind::VersionReuse | ErrorKind::LimitExceeded => {
+        ErrorKind::VersionReuse => {
             error.with_hint("rotate the key first, or add --allow-version-reuse to destroy the version all the same")
         }
+        ErrorKind::LimitExceeded => error.with_hint(
+            "destroy an older version first, or add --allow-version-reuse: a later version may then get its number",
+        ),
         _ => error,
     }
 }
