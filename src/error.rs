@@ -19,6 +19,8 @@ pub enum ErrorKind {
     KeyNotFound,
     /// A key of that name and version exists already.
     KeyExists,
+    /// The number of a key version was used before, or could be used a second time.
+    VersionReuse,
     /// Two objects claim one name and version, or one KEK id. Protecting is refused; recovery goes
     /// by KEK id and still works where that is unique.
     DuplicateKey,

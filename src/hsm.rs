@@ -16,6 +16,7 @@ mod destroy;
 mod inventory;
 mod leftovers;
 mod lookup;
+mod numbering;
 mod object;
 mod objects;
 mod planned;
@@ -25,6 +26,7 @@ mod restore;
 mod rotate;
 mod sweep;
 mod template;
+mod tombstone;
 mod wrap;
 mod wraps;
 
@@ -48,6 +50,8 @@ pub use restore::Canary;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 pub use sweep::{KeyObject, Sweep};
+#[cfg(feature = "ceremony")]
+pub(crate) use tombstone::LABEL as TOMBSTONE_LABEL;
 use wraps::WrapCounter;
 
 #[cfg(feature = "governed")]

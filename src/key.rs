@@ -4,6 +4,7 @@
 mod context;
 mod customer;
 mod data_key;
+mod destroyed;
 mod locked;
 mod name;
 mod operation;
@@ -19,6 +20,7 @@ mod wrapped;
 pub use context::EncryptionContext;
 pub use customer::CustomerKey;
 pub use data_key::{DataKey, DataKeyLength};
+pub use destroyed::{DestroyedKey, DestroyedVersion, UsedNumbers, VersionReuse};
 pub use name::{KekId, KeyName, KeyVersion};
 pub use operation::Operation;
 pub use origin::Origin;

@@ -138,7 +138,7 @@ fn ceremonies(corpus: &Path) -> Result<()> {
     journal.unlocked(by, vec![by.clone()], vec![Plan::hash("")])?;
     journal.clock("it was set", by)?;
     drop(journal);
-    Journal::resume(&bundle, "1")?.close()?;
+    Journal::resume(&bundle, "1", None)?.close()?;
     for line in bundle.transcript()?.lines() {
         let text = String::from_utf8(line.to_bytes())?;
         let kind = text.split("\"kind\":\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap_or("none");

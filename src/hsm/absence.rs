@@ -3,7 +3,7 @@
 use super::record::Record;
 use super::{HsmProvider, destroy};
 use crate::error::Result;
-use crate::key::{KekId, KeyName, KeyVersion};
+use crate::key::{KekId, KeyName, KeyVersion, VersionReuse};
 use crate::token::{Attribute, ObjectClass, Repeat, Session};
 
 /// A search and how many objects it found.
@@ -56,7 +56,7 @@ impl HsmProvider {
     pub fn destroy_with_proof(&self, name: &KeyName, version: KeyVersion) -> Result<Absence> {
         self.check_named(name)?;
         self.changing(|session| {
-            let kek_id = destroy::destroy(session, name, version, |_| Ok(()))?;
+            let (kek_id, _) = destroy::destroy(session, name, version, VersionReuse::Refuse, |_| Ok(()))?;
             search(session, &format!("{name}:{version}"), kek_id)
         })
     }
@@ -81,7 +81,7 @@ pub(super) fn search(session: &Session<'_>, label: &str, kek_id: KekId) -> Resul
     let data = session.find(&labelled(ObjectClass::DATA))?;
     searches.push(Search { class: "data objects", by: "CKA_LABEL", found: data.len() });
     let records = Record::all(session)?;
-    let of_it = records.iter().filter(|place| place.record.as_ref().is_some_and(|record| record.kek_id == kek_id));
+    let of_it = records.iter().filter(|place| place.record.as_ref().is_ok_and(|record| record.kek_id == kek_id));
     searches.push(Search { class: "data objects", by: "record", found: of_it.count() });
     Ok(Absence { label: label.to_owned(), kek_id, searches })
 }

@@ -1,9 +1,14 @@
 //! Administering master keys.
 
+use super::numbering::Numbers;
+use super::object::MasterKey;
+use super::record::data_objects;
+use super::tombstone::{self, Tombstone};
 use super::{HsmProvider, adopt, create, destroy, lookup, rotate, template};
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::{
-    Adoption, AlgorithmChoice, KeyAdmin, KeyDescription, KeyName, KeyState, KeyVersion, PublicKey, WrappingAlgorithm,
+    Adoption, AlgorithmChoice, DestroyedKey, KeyAdmin, KeyDescription, KeyName, KeyState, KeyVersion, PublicKey,
+    UsedNumbers, VersionReuse, WrappingAlgorithm,
 };
 use crate::token::{Repeat, Session};
 use std::time::SystemTime;
@@ -14,13 +19,14 @@ impl KeyAdmin for HsmProvider {
     fn create_key(&self, name: &KeyName, algorithm: AlgorithmChoice) -> Result<KeyDescription> {
         let algorithm = self.choose(algorithm)?;
         self.changing(|session| {
-            if let Some(key) = lookup::versions(session, name)?.into_iter().find(|key| !key.is_pending()) {
+            let numbers = Numbers::read(session, name)?;
+            if let Some(key) = numbers.finished().next() {
                 let message = format!("key '{}' exists already", key.description.label());
                 return Err(
                     Error::new(ErrorKind::KeyExists, message).with_hint("`keyward key rotate` makes the next version")
                 );
             }
-            Ok(create::create(session, name, KeyVersion::FIRST, algorithm)?.description)
+            Ok(create::create(session, &numbers, algorithm)?.description)
         })
     }
 
@@ -38,6 +44,23 @@ impl KeyAdmin for HsmProvider {
             }
         }
         Ok(keys)
+    }
+
+    fn list_destroyed_keys(&self) -> Result<Vec<DestroyedKey>> {
+        self.token.run(Repeat::Once, |session| {
+            // Before the keys: one that is destroyed after they were listed is not listed as destroyed, but as a key.
+            let objects = data_objects(session, None)?;
+            let keys = lookup::all(session)?;
+            let tombstones = objects.iter().filter_map(|object| match Tombstone::read(object)? {
+                Ok(tombstone) => Some(tombstone),
+                Err(why) => {
+                    tracing::warn!(label = object.label, "a tombstone {why}; it is passed over");
+                    None
+                }
+            });
+            let is_left = |name: &KeyName| keys.iter().any(|key| !key.is_pending() && key.description.name == *name);
+            Ok(tombstone::destroyed_keys(tombstones.collect(), is_left))
+        })
     }
 
     fn rotate_key(&self, name: &KeyName, made_before: Option<SystemTime>) -> Result<KeyDescription> {
@@ -59,9 +82,9 @@ impl KeyAdmin for HsmProvider {
         })
     }
 
-    fn destroy_key(&self, name: &KeyName, version: KeyVersion) -> Result<()> {
+    fn destroy_key(&self, name: &KeyName, version: KeyVersion, reuse: VersionReuse) -> Result<UsedNumbers> {
         self.check_named(name)?;
-        self.changing(|session| destroy::destroy(session, name, version, |_| Ok(())).map(drop))
+        self.changing(|session| destroy::destroy(session, name, version, reuse, |_| Ok(())).map(|(_, numbers)| numbers))
     }
 
     fn schedule_destruction(
@@ -77,7 +100,7 @@ impl KeyAdmin for HsmProvider {
     fn expire_key(&self, name: &KeyName, version: KeyVersion, now: SystemTime) -> Result<()> {
         self.check_named(name)?;
         self.changing(|session| {
-            destroy::destroy(session, name, version, |key| match key.is_expired(now) {
+            destroy::destroy(session, name, version, VersionReuse::Refuse, |key| match key.is_expired(now) {
                 true => Ok(()),
                 false => Err(Error::not_expired(key)),
             })
@@ -144,10 +167,12 @@ pub(super) fn change(
 ) -> Result<KeyDescription> {
     let versions = lookup::versions(session, name)?;
     let newest = versions.iter().rev().find(|key| !key.is_pending()).map(|key| key.description.version);
-    let key = lookup::exactly_one(name, version, versions)?;
+    let key = lookup::exactly_one(name, version, &versions)?;
+    key.check_record()?;
     let wanted = state(newest == Some(version));
+    refuse_to_forget_usage(key, wanted)?;
     session.set_attributes(key.handle, template::usage(key.description.algorithm, wanted))?;
-    let now = lookup::exactly_one(name, version, lookup::versions(session, name)?)?.description;
+    let now = lookup::one_version(session, name, version)?.description;
     if now.state != wanted {
         return Err(Error::new(
             ErrorKind::Unsupported,
@@ -155,4 +180,16 @@ pub(super) fn change(
         ));
     }
     Ok(now)
+}
+
+/// Refuses to disable a key if only the attributes that disabling erases say what it is for.
+fn refuse_to_forget_usage(key: &MasterKey, wanted: KeyState) -> Result<()> {
+    let algorithm = key.description.algorithm;
+    let shows_it = key.class.algorithms_without_record().contains(&algorithm);
+    if wanted != KeyState::Disabled || key.record().is_some() || shows_it {
+        return Ok(());
+    }
+    let (label, name) = (key.description.label(), &key.description.name);
+    let message = format!("cannot disable key '{label}': nothing but its state records that it is for {algorithm}");
+    Err(Error::new(ErrorKind::Unsupported, message).with_hint(format!("`keyward key adopt {name}` records it")))
 }

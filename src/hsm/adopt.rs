@@ -2,8 +2,9 @@
 
 use super::canary::prove;
 use super::lookup;
+use super::numbering::Numbers;
 use super::object::{KeyClass, MasterKey, attributes_of, history_warnings, parse_label};
-use super::record::Record;
+use super::record::{Record, RecordLookup};
 use super::template;
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::{Adoption, Provenance, WrappingAlgorithm};
@@ -18,7 +19,7 @@ pub(super) fn adopt(session: &Session<'_>, label: &str) -> Result<Adoption> {
             .with_hint("give the key a label of NAME or NAME:VERSION with its own tool; a name is 1 to 64 of: A-Z a-z 0-9 . _ / -")
     })?;
     let shown = session.attributes(handle, &attributes_of(class))?.ok_or_else(|| not_found(label))?;
-    let before = MasterKey::from_attributes(handle, class, &shown, None).ok_or_else(|| {
+    let before = MasterKey::from_attributes(handle, class, &shown, RecordLookup::Absent).ok_or_else(|| {
         Error::new(
             ErrorKind::KeyAttributes,
             format!("key '{label}' has no CKA_ID, by which wrapped keys would name it"),
@@ -29,15 +30,21 @@ pub(super) fn adopt(session: &Session<'_>, label: &str) -> Result<Adoption> {
         return Err(Error::new(ErrorKind::KeyExists, format!("key '{label}' is Keyward's already")));
     }
     refuse_unprotected(&shown, label)?;
+    let numbers = Numbers::read(session, &name)?;
+    if numbers.is_spent(version, before.description.kek_id) {
+        return Err(numbers.refusal(version));
+    }
+    let metadata = numbers.metadata(session, version)?;
 
     let mut warnings = history_warnings(&shown);
     let (algorithms, changes) = narrow(session, handle, class, &shown, &mut warnings)?;
     // Which hash an RSA key's token takes shows in use only: the first that works.
     let mut refused = None;
     for algorithm in algorithms {
-        let mut record = Record::new(before.description.kek_id, *algorithm, Provenance::Adopted);
+        let mut record = Record::new(before.description.kek_id, *algorithm, Provenance::Adopted, metadata.clone());
         let now = session.attributes(handle, &attributes_of(class))?.ok_or_else(|| not_found(label))?;
-        let key = MasterKey::from_attributes(handle, class, &now, Some(&record)).ok_or_else(|| not_found(label))?;
+        let key = MasterKey::from_attributes(handle, class, &now, RecordLookup::Found(record.clone()))
+            .ok_or_else(|| not_found(label))?;
         key.check_usable()?;
         match prove(session, &key) {
             Ok(canary) => {

@@ -48,7 +48,7 @@ pub(super) fn prove(session: &Session<'_>, key: &MasterKey) -> Result<WrappedKey
 /// another, and that is found out. Keys made elsewhere have no canary to ask for: then that the token
 /// works at all must do.
 pub(super) fn verify(session: &Session<'_>, key: &MasterKey) -> Result<()> {
-    let Some(canary) = &key.canary else { return session.random(&mut [0; 16]) };
+    let Some(canary) = key.canary() else { return session.random(&mut [0; 16]) };
     let context = context()?;
     let recovers = || match wrap::unwrap(session, key, canary, &context) {
         Ok(_) => Ok(true),
@@ -89,7 +89,7 @@ pub(super) fn verify(session: &Session<'_>, key: &MasterKey) -> Result<()> {
 /// Asked several times: a token that fails now and then may do so here.
 pub(super) fn refusal(session: &Session<'_>, key: &MasterKey) -> Result<Option<Option<Code>>> {
     const TIMES: usize = 5;
-    let Some(canary) = &key.canary else { return Ok(None) };
+    let Some(canary) = key.canary() else { return Ok(None) };
     let context = context()?;
     let mut codes = Vec::with_capacity(TIMES);
     for at in 1..=TIMES {

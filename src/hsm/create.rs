@@ -4,22 +4,26 @@
 //! may do nothing, its record has no canary, and so nobody uses it. Only then does its maker look who
 //! else is there:
 //!
-//! - somebody whose key is finished has won: destroy one's own;
-//! - somebody pending with a lower `CKA_ID`: destroy one's own and wait until the other is done;
-//! - somebody pending with a higher `CKA_ID`: wait until it is gone, or finished after all, because
-//!   it may have looked before one's own key was there;
-//! - nobody: enable one's own, prove it with a canary, finish the record.
+//! - another host whose key is finished has won: destroy one's own;
+//! - another pending key with a lower `CKA_ID`: destroy one's own and wait until the other is done;
+//! - another pending key with a higher `CKA_ID`: wait until it is gone, or finished after all, because
+//!   its maker may have looked before one's own key was there;
+//! - none: read the numbers once more ([`Numbers`]). If one's own is free, enable the key, prove it with a canary, and
+//!   finish the record. If not, it was used and destroyed meanwhile: destroy one's own.
+//!
+//! All pending keys of a name compete, whatever their numbers: so the numbers do not grow while they are read.
 //!
 //! A pending key whose maker died is destroyed by the next who waited long enough. Should that maker
 //! live after all, its key is gone, and it loses.
 
 use super::canary::prove;
 use super::lookup;
+use super::numbering::Numbers;
 use super::object::{KeyClass, MasterKey};
-use super::record::{Record, no_data_objects};
-use super::template;
+use super::record::{KeyMetadata, Record, keeps_no_records};
+use super::{template, tombstone};
 use crate::error::{Error, ErrorKind, Result};
-use crate::key::{KekId, KeyDescription, KeyName, KeyState, KeyVersion, Provenance, WrappedKey, WrappingAlgorithm};
+use crate::key::{KekId, KeyDescription, KeyState, KeyVersion, Provenance, WrappedKey, WrappingAlgorithm};
 use crate::token::{Attribute, Session};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -31,25 +35,25 @@ const ATTEMPTS: u32 = 3;
 /// Between two looks at the token.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Makes a version of a key, or fails with `KeyExists` where it is there or another was faster.
-pub(super) fn create(
-    session: &Session<'_>,
-    name: &KeyName,
-    version: KeyVersion,
-    algorithm: WrappingAlgorithm,
-) -> Result<MasterKey> {
+/// Makes the next version of a key, or fails with `KeyExists` if another was faster.
+pub(super) fn create(session: &Session<'_>, numbers: &Numbers, algorithm: WrappingAlgorithm) -> Result<MasterKey> {
+    let (name, version) = (numbers.name(), numbers.next()?);
     let label = format!("{name}:{version}");
+    let metadata = numbers.metadata(session, version)?;
+    // A version that was finished since: another host did what is being done here.
+    let base = numbers.finished().next_back().map(|key| key.description.version);
     for _ in 0..ATTEMPTS {
-        if claimants(session, name, version)?.iter().any(|key| !key.is_pending()) {
-            return Err(exists(&label));
-        }
         let mut id = [0; 16];
         session.random(&mut id)?;
-        let mine = generate(session, &label, algorithm, KekId::from_bytes(id))?;
-        let outcome = match compete(session, name, version, &mine) {
+        let record = Record::new(KekId::from_bytes(id), algorithm, Provenance::Generated, metadata.clone());
+        let (mine, draft) = generate(session, Draft::new(label.clone(), record))?;
+        let outcome = match compete(session, &mine, |finished| Some(finished) > base) {
             Ok(Standing::Won) => match enable_and_prove(session, &mine) {
-                // From here on others use it, and it is never destroyed: what is wrong is only told.
-                Ok(canary) => return finish(session, &mine, canary, Provenance::Generated),
+                // From here on others use it, and it is never destroyed: what is wrong is only reported.
+                Ok(canary) => match finish(session, &mine, canary, draft) {
+                    Err(error) if error.kind() == ErrorKind::LimitExceeded && is_pending(session, &mine)? => Err(error),
+                    answer => return answer,
+                },
                 Err(error) => Err(error),
             },
             Ok(Standing::Lost) => Err(exists(&label)),
@@ -74,19 +78,77 @@ pub(super) enum Standing {
     Again,
 }
 
-/// Generates a pending key with this id and writes its record.
-pub(super) fn generate(
-    session: &Session<'_>,
-    label: &str,
-    algorithm: WrappingAlgorithm,
-    kek_id: KekId,
-) -> Result<MasterKey> {
-    let class = KeyClass::of(algorithm);
-    let id = *kek_id.as_bytes();
-    let record = Record::new(kek_id, algorithm, Provenance::Generated);
+/// The record of a key version that is being made.
+pub(super) struct Draft {
+    label: String,
+    record: Record,
+    /// Whether it is on the token: not if the token keeps no data objects.
+    written: bool,
+}
+
+impl Draft {
+    /// A draft that is not on the token yet.
+    pub(super) fn new(label: String, mut record: Record) -> Self {
+        record.shorten_history(&label);
+        Self { label, record, written: false }
+    }
+
+    /// The draft of a pending key that an interrupted call left.
+    pub(super) fn of_pending(key: &MasterKey, metadata: KeyMetadata) -> Option<Self> {
+        let record = Record { key: metadata, ..key.record()?.clone() };
+        Some(Self { label: key.description.label(), record, written: true })
+    }
+
+    /// Writes it, or finds that the token keeps no data objects. Then only a key whose object alone shows its
+    /// algorithm may be made.
+    fn write(&mut self, session: &Session<'_>) -> Result<()> {
+        let Err(error) = self.record.write(session, &self.label) else {
+            self.written = true;
+            return Ok(());
+        };
+        if !keeps_no_records(session, &error)? {
+            return Err(error);
+        }
+        let (label, algorithm) = (&self.label, self.record.algorithm);
+        if !KeyClass::of(algorithm).algorithms_without_record().contains(&algorithm) {
+            let message = format!(
+                "cannot make key '{label}' for {algorithm}: the token keeps no data objects, and its keys do not show it"
+            );
+            return Err(Error::new(ErrorKind::Unsupported, message)
+                .with_hint("on this token, choose aes-gcm or rsa-oaep")
+                .with_source(error));
+        }
+        tracing::warn!(label, %error, "this token keeps no records; the key's age and provenance will be unknown");
+        Ok(())
+    }
+
+    /// Writes it, or fails: without a record no one could tell a key that is being made from one that is finished.
+    pub(super) fn write_or_refuse(&mut self, session: &Session<'_>, refusal: impl FnOnce() -> Error) -> Result<()> {
+        match self.record.write(session, &self.label) {
+            Ok(()) => {
+                self.written = true;
+                Ok(())
+            }
+            Err(error) if keeps_no_records(session, &error)? => Err(refusal().with_source(error)),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Generates a pending key and writes its record.
+pub(super) fn generate(session: &Session<'_>, mut draft: Draft) -> Result<(MasterKey, Draft)> {
     // The record first: a key is never there without one, so that a key which is not finished is
     // always known as such.
-    write_record(session, &record, label)?;
+    draft.write(session)?;
+    let key = generate_key(session, &draft)?;
+    Ok((key, draft))
+}
+
+/// Generates the pending key of a draft that was written.
+pub(super) fn generate_key(session: &Session<'_>, draft: &Draft) -> Result<MasterKey> {
+    let Draft { label, record, .. } = draft;
+    let class = KeyClass::of(record.algorithm);
+    let id = *record.kek_id.as_bytes();
     let made = match class {
         KeyClass::Aes => session.generate_key(template::generate(class), template::new_key(class, label, id)),
         KeyClass::Rsa => session
@@ -103,7 +165,7 @@ pub(super) fn generate(
     let handle = match made {
         Ok(handle) => handle,
         Err(error) => {
-            if let Err(left) = clear_up(session, class, &record, label) {
+            if let Err(left) = clear_up(session, draft) {
                 // Its record stays with it, so that it is known as one that was not finished.
                 tracing::warn!(label, %left, "what was being made may be left behind");
             }
@@ -121,50 +183,45 @@ pub(super) fn generate(
 }
 
 /// Destroys what may have been made although the token says that it was not, and its record.
-pub(super) fn clear_up(session: &Session<'_>, class: KeyClass, record: &Record, label: &str) -> Result<()> {
-    let mut template = template::search(class);
-    template.push(Attribute::Id(record.kek_id.as_bytes().to_vec()));
+pub(super) fn clear_up(session: &Session<'_>, draft: &Draft) -> Result<()> {
+    let mut template = template::search(KeyClass::of(draft.record.algorithm));
+    template.push(Attribute::Id(draft.record.kek_id.as_bytes().to_vec()));
     session.find(&template)?.into_iter().try_for_each(|made| session.destroy_object(made))?;
-    Record::destroy(session, record.kek_id, label)
+    Record::destroy(session, draft.record.kek_id, &draft.label)
 }
 
-pub(super) fn write_record(session: &Session<'_>, record: &Record, label: &str) -> Result<()> {
-    match record.write(session, label) {
-        Err(error) if no_data_objects(&error) => {
-            tracing::warn!(label, %error, "this token keeps no records; the key's age and provenance will be unknown");
-            Ok(())
-        }
-        answer => answer,
-    }
+/// Whether a key whose record was refused is pending still, so that no host uses it.
+pub(super) fn is_pending(session: &Session<'_>, mine: &MasterKey) -> Result<bool> {
+    Ok(lookup::read(session, mine.handle, mine.class)?.is_none_or(|key| key.is_pending()))
 }
 
-/// Waits until it is clear who has won.
+/// Waits until it is clear who has won: another host if a version that it finished says so to `is_beaten_by`.
 pub(super) fn compete(
     session: &Session<'_>,
-    name: &KeyName,
-    version: KeyVersion,
     mine: &MasterKey,
+    is_beaten_by: impl Fn(KeyVersion) -> bool,
 ) -> Result<Standing> {
-    let label = mine.description.label();
-    let my_id = mine.description.kek_id;
+    let KeyDescription { ref name, version, kek_id: my_id, .. } = mine.description;
     let deadline = Instant::now() + PATIENCE;
     let mut given_up = false;
     loop {
-        let (own, rivals): (Vec<_>, Vec<_>) =
-            claimants(session, name, version)?.into_iter().partition(|key| key.description.kek_id == my_id);
-        if rivals.iter().any(|rival| !rival.is_pending()) {
+        let versions = lookup::versions(session, name)?;
+        let of_others = || versions.iter().filter(|key| key.description.kek_id != my_id);
+        if of_others().any(|rival| !rival.is_pending() && is_beaten_by(rival.description.version)) {
             return Ok(Standing::Lost);
         }
+        let rivals: Vec<_> = of_others().filter(|rival| rival.is_pending()).collect();
         if rivals.is_empty() {
-            return Ok(match own.is_empty() {
-                true if given_up => Standing::Again,
-                true => Standing::Lost,
-                false => Standing::Won,
+            let (own, others): (Vec<_>, Vec<_>) = versions.into_iter().partition(|key| key.description.kek_id == my_id);
+            return Ok(match !own.is_empty() {
+                true if Numbers::beside(session, name, others)?.is_free(version) => Standing::Won,
+                false if given_up => Standing::Again,
+                _ => Standing::Lost,
             });
         }
         if Instant::now() >= deadline {
             for rival in &rivals {
-                let kek_id = rival.description.kek_id;
+                let (label, kek_id) = (rival.description.label(), rival.description.kek_id);
                 // Once more: it may have been finished just now.
                 match lookup::read(session, rival.handle, rival.class)? {
                     Some(still) if still.is_pending() => {}
@@ -177,7 +234,7 @@ pub(super) fn compete(
         }
         if !given_up && rivals.iter().any(|rival| rival.description.kek_id < my_id) {
             // From here on this one only waits, so that who loses finds the winner's key when told so.
-            discard(session, mine, &label)?;
+            discard(session, mine, &mine.description.label())?;
             given_up = true;
         }
         thread::sleep(PAUSE);
@@ -192,43 +249,23 @@ pub(super) fn enable_and_prove(session: &Session<'_>, mine: &MasterKey) -> Resul
 }
 
 /// Finishes the record of a key that is proven, with the canary that stays in it.
-pub(super) fn finish(
-    session: &Session<'_>,
-    mine: &MasterKey,
-    canary: WrappedKey,
-    // Not what is read of the key: where its first record could not be written, that says nothing.
-    provenance: Provenance,
-) -> Result<MasterKey> {
-    let KeyDescription { kek_id, algorithm, .. } = mine.description;
-    let label = &mine.description.label();
-    let mut record = Record::new(kek_id, algorithm, provenance);
-    record.canary = Some(canary);
-    // Where this fails it is not known whether the record was written. If it was not, the key is pending, and
-    // the next who makes it destroys it.
-    write_record(session, &record, label)?;
+pub(super) fn finish(session: &Session<'_>, mine: &MasterKey, canary: WrappedKey, draft: Draft) -> Result<MasterKey> {
+    let Draft { label, mut record, written } = draft;
+    if written {
+        record.canary = Some(canary);
+        record.shorten_history(&label);
+        // Where this fails it is not known whether the record was written. If it was not, the key is pending, and
+        // the next who makes it destroys it.
+        record.write(session, &label)?;
+    }
     let key = lookup::read(session, mine.handle, mine.class)?
         .ok_or_else(|| Error::new(ErrorKind::TokenUnavailable, format!("the new key '{label}' is gone")))?;
+    // Its own record has the highest number now. A tombstone that stays says nothing wrong.
+    if written && let Err(error) = tombstone::remove_below(session, &key.description.name, key.description.version) {
+        tracing::warn!(label, %error, "a tombstone that is not needed stays on the token");
+    }
     key.check_usable()?;
     Ok(key)
-}
-
-pub(super) fn claimants(session: &Session<'_>, name: &KeyName, version: KeyVersion) -> Result<Vec<MasterKey>> {
-    let mut found = Vec::new();
-    // By label: cheaper than a look at every key. A key made elsewhere without a version is version 1.
-    let mut labels = vec![format!("{name}:{version}")];
-    if version == KeyVersion::FIRST {
-        labels.push(name.to_string());
-    }
-    for label in labels {
-        for class in KeyClass::ALL {
-            let mut template = template::search(class);
-            template.push(Attribute::Label(label.as_bytes().to_vec()));
-            for handle in session.find(&template)? {
-                found.extend(lookup::read(session, handle, class)?);
-            }
-        }
-    }
-    Ok(found)
 }
 
 /// Destroys a key that nobody has used, and its record.

@@ -1,6 +1,7 @@
 //! What is on a token, in numbers, to be held against what a plan expects.
 
-use super::record::Record;
+use super::record::data_objects;
+use super::tombstone::Tombstone;
 use super::{HsmProvider, backup, lookup};
 use crate::error::Result;
 use crate::token::{Attribute, ObjectClass, Repeat, Session};
@@ -34,6 +35,8 @@ pub struct Inventory {
     pub pending_keys: usize,
     /// Records of keys.
     pub records: usize,
+    /// What remains of destroyed keys.
+    pub tombstones: usize,
     /// Keys that sign audit logs.
     pub audit_keys: usize,
     /// Keys under which others are wrapped on their way to this token.
@@ -60,6 +63,7 @@ fn count(session: &Session<'_>) -> Result<Inventory> {
         of_token(vec![Attribute::Class(ObjectClass::PRIVATE_KEY), Attribute::Label(label.as_bytes().to_vec())])
     };
     let keys = lookup::all(session)?;
+    let objects = data_objects(session, None)?;
     let pending = keys.iter().filter(|key| key.is_pending()).count();
     let mut inventory = Inventory {
         secret_keys: of_class(ObjectClass::SECRET_KEY)?,
@@ -71,7 +75,8 @@ fn count(session: &Session<'_>) -> Result<Inventory> {
         session_objects: session.find(&[Attribute::Token(false)])?.len(),
         keys: keys.len() - pending,
         pending_keys: pending,
-        records: Record::all(session)?.len(),
+        records: objects.iter().filter(|object| object.record().is_some()).count(),
+        tombstones: objects.iter().filter(|object| Tombstone::read(object).is_some()).count(),
         audit_keys: private_key("keyward-audit")?,
         transport_keys: private_key(backup::TRANSPORT_LABEL)?,
     };

@@ -3,12 +3,14 @@
 //! Keys are made, rotated and destroyed in steps, and a process may die between any two. The order of the
 //! steps is such that nothing which is left is ever used, or in the way: it is untidy, not dangerous.
 
+use super::numbering::bury;
 use super::object::{MasterKey, parse_label};
-use super::record::{Place, Record};
+use super::record::{DataObject, Place, Record, RecordLookup, Unreadable, data_objects};
 use super::rotate::retire;
+use super::tombstone::{self, Tombstone};
 use super::{HsmProvider, create, lookup};
 use crate::error::{ErrorKind, Result};
-use crate::key::{KekId, KeyDescription, KeyState};
+use crate::key::{KekId, KeyDescription, KeyName, KeyState};
 use crate::token::{Repeat, Session};
 use std::fmt;
 use std::thread;
@@ -43,10 +45,17 @@ pub enum Leftover {
         /// The id of the key.
         kek_id: KekId,
     },
-    /// A record that cannot be read: damaged, or of a newer version. It is left alone.
+    /// A tombstone of a key that has a higher version: the maker of that was interrupted.
+    Tombstone {
+        /// The name of the key.
+        name: KeyName,
+    },
+    /// A record or tombstone that cannot be read. It is left alone, and the keys that it may be about are refused.
     Unreadable {
         /// Its label.
         label: String,
+        /// Whether a newer Keyward wrote it; else it is damaged.
+        newer: bool,
     },
 }
 
@@ -65,7 +74,11 @@ impl fmt::Display for Leftover {
             Self::Records { label, kek_id } => {
                 write!(f, "more than one record of key '{label}' with KEK id {kek_id}")
             }
-            Self::Unreadable { label } => write!(f, "a record labelled '{label}' that cannot be read"),
+            Self::Tombstone { name } => write!(f, "a tombstone of key '{name}', which has a higher version"),
+            Self::Unreadable { label, newer: true } => {
+                write!(f, "a record labelled '{label}' that was written by a newer Keyward")
+            }
+            Self::Unreadable { label, newer: false } => write!(f, "a record labelled '{label}' that is damaged"),
         }
     }
 }
@@ -118,7 +131,7 @@ impl Found {
     fn patience(&self) -> Option<Duration> {
         let old = self.since.and_then(|since| since.elapsed().ok()).is_some_and(|age| age > OLD);
         match self.what {
-            Leftover::StillActive(_) | Leftover::Unreadable { .. } => None,
+            Leftover::StillActive(_) | Leftover::Tombstone { .. } | Leftover::Unreadable { .. } => None,
             _ if old => None,
             _ if self.rsa => Some(PATIENCE_WITH_RSA),
             _ => Some(PATIENCE),
@@ -129,9 +142,21 @@ impl Found {
 fn find(session: &Session<'_>) -> Result<Vec<Found>> {
     // Records before keys: a record is written before its key is made, so each record that is seen here has
     // its key by the time when keys are looked at, or is just waiting for it.
-    let records = Record::all(session)?;
+    let objects = data_objects(session, None)?;
     let keys = lookup::all(session)?;
     let mut found = Vec::new();
+    for object in &objects {
+        let what = match Tombstone::read(object) {
+            Some(Ok(tombstone)) if is_superfluous(&tombstone, &keys) => Leftover::Tombstone { name: tombstone.name },
+            Some(Err(why)) => {
+                found.push(unreadable(object.label.clone(), why));
+                continue;
+            }
+            _ => continue,
+        };
+        found.push(Found { what, since: None, rsa: false });
+    }
+    let records: Vec<_> = objects.into_iter().filter_map(DataObject::into_place).collect();
     for key in &keys {
         let KeyDescription { state, created, algorithm, .. } = &key.description;
         let what = match state {
@@ -144,12 +169,15 @@ fn find(session: &Session<'_>) -> Result<Vec<Found>> {
     let mut told = Vec::new();
     for Place { label, record } in &records {
         let label = label.clone();
-        let Some(Record { kek_id, created, algorithm, .. }) = record else {
-            found.push(Found { what: Leftover::Unreadable { label }, since: None, rsa: false });
-            continue;
+        let Record { kek_id, created, algorithm, .. } = match record {
+            Ok(record) => record,
+            Err(why) => {
+                found.push(unreadable(label, *why));
+                continue;
+            }
         };
         let same =
-            |other: &Place| other.label == label && other.record.as_ref().is_some_and(|other| other.kek_id == *kek_id);
+            |other: &Place| other.label == label && other.record.as_ref().is_ok_and(|other| other.kek_id == *kek_id);
         let what = match keys.iter().find(|key| key.description.kek_id == *kek_id) {
             None => Leftover::Orphan { label, kek_id: *kek_id },
             Some(key) if !key.is_pending() && records.iter().filter(|other| same(other)).count() > 1 => {
@@ -163,6 +191,18 @@ fn find(session: &Session<'_>) -> Result<Vec<Found>> {
         }
     }
     Ok(found)
+}
+
+fn unreadable(label: String, why: Unreadable) -> Found {
+    Found { what: Leftover::Unreadable { label, newer: why == Unreadable::Newer }, since: None, rsa: false }
+}
+
+/// Whether a finished version, whose record has its number, is higher than all that a tombstone knows of.
+fn is_superfluous(tombstone: &Tombstone, keys: &[MasterKey]) -> bool {
+    keys.iter().any(|key| {
+        let KeyDescription { name, version, .. } = &key.description;
+        *name == tombstone.name && *version > tombstone.highest_version && key.canary().is_some()
+    })
 }
 
 fn superseded(key: &MasterKey, all: &[MasterKey]) -> bool {
@@ -189,17 +229,32 @@ fn put_right(session: &Session<'_>, what: &Leftover) -> Result<bool> {
             }
         }
         Leftover::Orphan { label, kek_id } => match lookup::by_kek_id(session, *kek_id) {
-            Err(error) if error.kind() == ErrorKind::KeyNotFound => {
-                Record::destroy(session, *kek_id, label).map(|()| true)
-            }
+            Err(error) if error.kind() == ErrorKind::KeyNotFound => remove_orphan(session, *kek_id, label),
             Err(error) => Err(error),
             Ok(_) => Ok(false),
         },
-        Leftover::Records { label, kek_id } => match Record::find(session, *kek_id, label)? {
-            // Written anew, the one that counts is the only one.
-            Some(record) if parse_label(label.as_bytes()).is_some() => record.write(session, label).map(|()| true),
+        Leftover::Records { label, kek_id } => match Record::look_up(session, *kek_id, label)? {
+            // Written once more, the one that counts is the only one.
+            RecordLookup::Found(record) if parse_label(label.as_bytes()).is_some() => {
+                record.write(session, label).map(|()| true)
+            }
             _ => Ok(false),
         },
+        Leftover::Tombstone { name } => {
+            let newest = lookup::versions(session, name)?.into_iter().rev().find(|key| key.canary().is_some());
+            newest.map_or(Ok(false), |key| tombstone::remove_below(session, name, key.description.version))
+        }
         Leftover::Unreadable { .. } => Ok(false),
     }
+}
+
+/// Removes a record without a key. If the key was in use, another tool destroyed it, and its number stays used.
+fn remove_orphan(session: &Session<'_>, kek_id: KekId, label: &str) -> Result<bool> {
+    let RecordLookup::Found(record) = Record::look_up(session, kek_id, label)? else { return Ok(false) };
+    if let Some((name, version)) = parse_label(label.as_bytes())
+        && record.canary.is_some()
+    {
+        bury(session, &name, version, &record)?;
+    }
+    Record::destroy(session, kek_id, label).map(|()| true)
 }

@@ -131,12 +131,26 @@ fn current(session: &Session<'_>, name: &KeyName) -> Result<MasterKey> {
     let versions = versions(session, name)?;
     let highest = versions.iter().filter(|key| !key.is_pending()).map(|key| key.description.version).max();
     let highest = highest.ok_or_else(|| Error::key_not_found(KeyRef::Name(name)))?;
-    exactly_one(name, highest, versions)
+    take_exactly_one(name, highest, versions)
+}
+
+/// The one object of a version.
+///
+/// # Errors
+/// `KeyNotFound` if there is none, `DuplicateKey` if there are two, and those of the token.
+pub(super) fn one_version(session: &Session<'_>, name: &KeyName, version: KeyVersion) -> Result<MasterKey> {
+    take_exactly_one(name, version, versions(session, name)?)
+}
+
+fn take_exactly_one(name: &KeyName, version: KeyVersion, mut keys: Vec<MasterKey>) -> Result<MasterKey> {
+    let handle = exactly_one(name, version, &keys)?.handle;
+    keys.retain(|key| key.handle == handle);
+    keys.pop().ok_or_else(|| not_found(name, version))
 }
 
 /// The one object of a version. The error names two that claim it.
-pub(super) fn exactly_one(name: &KeyName, version: KeyVersion, keys: Vec<MasterKey>) -> Result<MasterKey> {
-    let mut claiming = keys.into_iter().filter(|key| key.description.version == version && !key.is_pending());
+pub(super) fn exactly_one<'a>(name: &KeyName, version: KeyVersion, keys: &'a [MasterKey]) -> Result<&'a MasterKey> {
+    let mut claiming = keys.iter().filter(|key| key.description.version == version && !key.is_pending());
     match (claiming.next(), claiming.next()) {
         (Some(one), None) => Ok(one),
         (Some(one), Some(other)) => Err(Error::new(
@@ -147,8 +161,12 @@ pub(super) fn exactly_one(name: &KeyName, version: KeyVersion, keys: Vec<MasterK
             ),
         )
         .with_hint("nothing is protected until one is gone or relabelled; recovery still works with both")),
-        (None, _) => Err(Error::new(ErrorKind::KeyNotFound, format!("there is no key '{name}:{version}'"))),
+        (None, _) => Err(not_found(name, version)),
     }
+}
+
+fn not_found(name: &KeyName, version: KeyVersion) -> Error {
+    Error::new(ErrorKind::KeyNotFound, format!("there is no key '{name}:{version}'"))
 }
 
 /// The one key with this id, pending or not.
@@ -246,6 +264,6 @@ fn read_once(session: &Session<'_>, handle: ObjectHandle, class: KeyClass) -> Re
     let Some(shown) = session.attributes(handle, &attributes_of(class))? else { return Ok(None) };
     let Some((name, version)) = shown.bytes(Attribute::Label).and_then(parse_label) else { return Ok(None) };
     let Some(kek_id) = shown.bytes(Attribute::Id).and_then(KekId::from_cka_id) else { return Ok(None) };
-    let record = Record::find(session, kek_id, &format!("{name}:{version}"))?;
-    Ok(MasterKey::from_attributes(handle, class, &shown, record.as_ref()))
+    let record = Record::look_up(session, kek_id, &format!("{name}:{version}"))?;
+    Ok(MasterKey::from_attributes(handle, class, &shown, record))
 }

@@ -1,6 +1,6 @@
 //! A master key as the token shows it: attributes read, checked, and turned into a description.
 
-use super::record::Record;
+use super::record::{Record, RecordLookup};
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::{
     KekId, KeyDescription, KeyName, KeyState, KeyVersion, Provenance, PublicKey, WrappedKey, WrappingAlgorithm,
@@ -16,8 +16,8 @@ pub(super) struct MasterKey {
     pub(super) class: KeyClass,
     /// The public half of an RSA key, from the private object's modulus and exponent.
     pub(super) public: Option<PublicKey>,
-    /// What it wrapped when it was made and must recover ever after; none for keys made elsewhere.
-    pub(super) canary: Option<WrappedKey>,
+    /// What is recorded about it.
+    pub(super) record: RecordLookup,
 }
 
 /// The two kinds of objects that can be master keys.
@@ -32,6 +32,15 @@ impl KeyClass {
 
     pub(super) fn of(algorithm: WrappingAlgorithm) -> Self {
         if algorithm.is_rsa() { Self::Rsa } else { Self::Aes }
+    }
+
+    /// What an object of this class may be for if nothing is recorded about it. The attributes that tell AES-GCM from
+    /// AES-KW change with the key's state, and none tells the hash of RSA-OAEP.
+    pub(super) fn algorithms_without_record(self) -> &'static [WrappingAlgorithm] {
+        match self {
+            Self::Aes => &[WrappingAlgorithm::AesGcm],
+            Self::Rsa => &[WrappingAlgorithm::RsaOaep],
+        }
     }
 }
 
@@ -76,8 +85,9 @@ impl MasterKey {
         handle: ObjectHandle,
         class: KeyClass,
         shown: &Attributes,
-        record: Option<&Record>,
+        lookup: RecordLookup,
     ) -> Option<Self> {
+        let record = lookup.found();
         let (name, version) = parse_label(shown.bytes(Attribute::Label)?)?;
         let kek_id = KekId::from_cka_id(shown.bytes(Attribute::Id)?)?;
         let usage = Usage::read(shown, class);
@@ -90,6 +100,11 @@ impl MasterKey {
         description.destroy_after = record.and_then(|record| record.destroy_after);
         description.problems = protection_problems(shown, provenance);
         usage.add_problems(&mut description.problems, algorithm);
+        description.problems.extend(match &lookup {
+            RecordLookup::Absent => None,
+            RecordLookup::Found(record) => record.key.problem(),
+            RecordLookup::Unreadable(why) => Some(format!("its record {why}")),
+        });
 
         let mut public = None;
         match class {
@@ -112,8 +127,27 @@ impl MasterKey {
                 }
             }
         }
-        let canary = record.and_then(|record| record.canary.clone());
-        Some(Self { handle, description, class, public, canary })
+        Some(Self { handle, description, class, public, record: lookup })
+    }
+
+    /// Its record, if there is one.
+    pub(super) fn record(&self) -> Option<&Record> {
+        self.record.found()
+    }
+
+    /// What it wrapped when it was made and must recover ever after; `None` for keys made elsewhere.
+    pub(super) fn canary(&self) -> Option<&WrappedKey> {
+        self.record().and_then(|record| record.canary.as_ref())
+    }
+
+    /// Refuses a key of which a record says more than can be read.
+    pub(super) fn check_record(&self) -> Result<()> {
+        match &self.record {
+            RecordLookup::Unreadable(why) => {
+                Err(why.refuse(&format!("the record of key '{}'", self.description.label())))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Whether the key is still being made: its record is not finished.
@@ -123,6 +157,7 @@ impl MasterKey {
 
     /// Refuses a key that is not what a protected master key must be.
     pub(super) fn check_usable(&self) -> Result<()> {
+        self.check_record()?;
         if self.description.problems.is_empty() {
             return Ok(());
         }

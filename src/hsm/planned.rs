@@ -4,9 +4,11 @@
 //! is finished is the answer. One that is not finished is the work of the caller who was interrupted: it is
 //! finished where it can be, and never made a second time.
 
+use super::create::Draft;
+use super::numbering::Numbers;
 use super::object::MasterKey;
 use super::record::Record;
-use super::{HsmProvider, canary, create, lookup, rotate};
+use super::{HsmProvider, canary, create, lookup, rotate, tombstone};
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::{KekId, KeyDescription, KeyName, KeyState, KeyVersion, Provenance, WrappingAlgorithm};
 use crate::token::Session;
@@ -32,7 +34,8 @@ impl PlannedKey {
         Self { name, version: KeyVersion::FIRST, algorithm, kek_id }
     }
 
-    /// Another version. Those before it are retired when it is made.
+    /// Another version, whose number must be higher than any that the name had. Those before it are retired when it
+    /// is made.
     #[must_use]
     pub fn version(mut self, version: KeyVersion) -> Self {
         self.version = version;
@@ -61,8 +64,8 @@ impl HsmProvider {
     ///
     /// # Errors
     /// `KeyExists` where another key has the name and version, or a key with the planned id is not the planned
-    /// one; `KeyAttributes` where the token does not protect the key as it was told to, or the key is not the
-    /// one that it was; `Unsupported` where the token lacks the algorithm or keeps no records; and those of
+    /// one; `VersionReuse` if the version's number, or a higher one, was used before; `KeyAttributes` if the token
+    /// does not protect the key as the template says, or the key is not the one that it was; `Unsupported` where the token lacks the algorithm or keeps no records; and those of
     /// [`KeyAdmin::create_key`](crate::KeyAdmin::create_key).
     pub fn create_planned(&self, plan: &PlannedKey) -> Result<KeyDescription> {
         self.check_able(plan.algorithm)?;
@@ -81,24 +84,41 @@ fn find_or_create(session: &Session<'_>, plan: &PlannedKey) -> Result<MasterKey>
             // It is no news that it is there, but it must be the one that was made.
             found.check_usable()?;
             canary::verify(session, &found)?;
-            Record::destroy_pending(session, plan.kek_id, &plan.label())?;
+            tidy(session, plan)?;
             return Ok(found);
         }
-        refuse_finished_rival(session, plan)?;
+        let numbers = refuse_used_number(session, plan)?;
         if let Err(error) = found.check_usable() {
             // Nobody has used it.
             create::discard(session, &found, &plan.label())?;
             return Err(error);
         }
-        return win_and_finish(session, plan, &found);
+        let draft = resume(session, plan, &found, &numbers)?;
+        return win_and_finish(session, plan, &found, draft);
     }
-    refuse_finished_rival(session, plan)?;
-    let mine = create::generate(session, &plan.label(), plan.algorithm, plan.kek_id)?;
-    if Record::find(session, plan.kek_id, &plan.label())?.is_none() {
-        create::discard(session, &mine, &plan.label())?;
-        return Err(no_records());
-    }
-    win_and_finish(session, plan, &mine)
+    let draft = write_draft(session, plan, Provenance::Generated)?;
+    let mine = create::generate_key(session, &draft)?;
+    win_and_finish(session, plan, &mine, draft)
+}
+
+/// Writes the record of a planned key that is not there yet.
+pub(super) fn write_draft(session: &Session<'_>, plan: &PlannedKey, provenance: Provenance) -> Result<Draft> {
+    let metadata = refuse_used_number(session, plan)?.metadata(session, plan.version)?;
+    let record = Record::new(plan.kek_id, plan.algorithm, provenance, metadata);
+    let mut draft = Draft::new(plan.label(), record);
+    draft.write_or_refuse(session, no_records)?;
+    Ok(draft)
+}
+
+/// The draft of a pending key that an earlier call left.
+pub(super) fn resume(session: &Session<'_>, plan: &PlannedKey, key: &MasterKey, numbers: &Numbers) -> Result<Draft> {
+    Draft::of_pending(key, numbers.metadata(session, plan.version)?).ok_or_else(no_records)
+}
+
+/// Removes what an interrupted call left beside the finished key.
+pub(super) fn tidy(session: &Session<'_>, plan: &PlannedKey) -> Result<()> {
+    Record::destroy_pending(session, plan.kek_id, &plan.label())?;
+    tombstone::remove_below(session, &plan.name, plan.version).map(drop)
 }
 
 /// The key with the planned id, which must be the planned one, finished or not.
@@ -124,15 +144,22 @@ pub(super) fn find(session: &Session<'_>, plan: &PlannedKey, provenance: Provena
     Ok(Some(found))
 }
 
-/// Another key of the name and version that is in use is never replaced.
-pub(super) fn refuse_finished_rival(session: &Session<'_>, plan: &PlannedKey) -> Result<()> {
-    let claimants = create::claimants(session, &plan.name, plan.version)?;
-    let rival = claimants.iter().any(|key| !key.is_pending() && key.description.kek_id != plan.kek_id);
-    if rival { Err(create::exists(&plan.label())) } else { Ok(()) }
+/// Refuses a plan whose version another key has or had, and returns the numbers of the name. A key in use is never
+/// replaced, and no number is used twice.
+pub(super) fn refuse_used_number(session: &Session<'_>, plan: &PlannedKey) -> Result<Numbers> {
+    let numbers = Numbers::read(session, &plan.name)?;
+    if numbers.others(plan.kek_id).any(|key| key.description.version == plan.version) {
+        return Err(create::exists(&plan.label()));
+    }
+    let is_finished = numbers.finished().any(|key| key.description.kek_id == plan.kek_id);
+    match is_finished || numbers.is_free(plan.version) {
+        true => Ok(numbers),
+        false => Err(numbers.refusal(plan.version)),
+    }
 }
 
 /// Makes a pending key that is there the one that counts. Where this fails it is left as it is, for the next call.
-fn win_and_finish(session: &Session<'_>, plan: &PlannedKey, mine: &MasterKey) -> Result<MasterKey> {
+fn win_and_finish(session: &Session<'_>, plan: &PlannedKey, mine: &MasterKey, draft: Draft) -> Result<MasterKey> {
     win(session, plan, mine)?;
     let canary = create::enable_and_prove(session, mine).or_else(|error| {
         if error.kind() == ErrorKind::Unsupported {
@@ -141,8 +168,13 @@ fn win_and_finish(session: &Session<'_>, plan: &PlannedKey, mine: &MasterKey) ->
         }
         Err(error)
     })?;
-    let key = create::finish(session, mine, canary, Provenance::Generated)?;
-    Record::destroy_pending(session, plan.kek_id, &plan.label())?;
+    let key = create::finish(session, mine, canary, draft).or_else(|error| {
+        if error.kind() == ErrorKind::LimitExceeded && create::is_pending(session, mine)? {
+            create::discard(session, mine, &plan.label())?;
+        }
+        Err(error)
+    })?;
+    tidy(session, plan)?;
     match key.description.state {
         KeyState::Active => Ok(key),
         _ => Err(key.wrong_state("protect")),
@@ -151,7 +183,7 @@ fn win_and_finish(session: &Session<'_>, plan: &PlannedKey, mine: &MasterKey) ->
 
 /// Waits until it is clear that no other key of the name and version is being made.
 pub(super) fn win(session: &Session<'_>, plan: &PlannedKey, mine: &MasterKey) -> Result<()> {
-    match create::compete(session, &plan.name, plan.version, mine)? {
+    match create::compete(session, mine, |finished| finished >= plan.version)? {
         create::Standing::Won => Ok(()),
         create::Standing::Lost => Err(create::exists(&plan.label())),
         create::Standing::Again => {

@@ -1,27 +1,40 @@
 //! The record beside each key version: a private data object, because PKCS#11 has no creation time
 //! and dates on private objects cannot be read back from every token.
 //!
-//! Its value is text, a line for each field, so that an operator can read it with any tool:
+//! Its value is text, a line for each field, so that an operator can read it with any tool. `docs/tokens.md` has the
+//! table of the fields:
 //!
 //! ```text
-//! keyward-key-record 1
+//! keyward-key-record 2
 //! kek-id 000102030405060708090a0b0c0d0e0f
 //! algorithm aes-gcm
+//! usage encrypt-decrypt
 //! provenance generated
 //! created 1767225600
 //! destroy-after 1769817600
 //! canary 0101…
+//! uid 101112131415161718191a1b1c1d1e1f
+//! purpose envelope
+//! highest-version 3
+//! gate enabled
 //! ```
 //!
-//! The line `destroy-after` is there where a destruction is scheduled. A record without a canary is that of a key that is still being made. Changing a record means
-//! writing a new one and then destroying the old.
+//! A record without a canary is that of a key that is still being made. What belongs to the whole key
+//! ([`KeyMetadata`]) stands in the record of its newest version. Changing a record means writing a new one and then
+//! destroying the old.
 
-use super::template;
-use crate::error::{Error, ErrorKind, Result};
-use crate::key::{KekId, Provenance, WrappedKey, WrappingAlgorithm};
-use crate::token::{Attribute, AttributeType, ObjectHandle, Session};
-use std::fmt::Write as _;
+mod fields;
+mod history;
+mod store;
+mod text;
+
+use crate::error::Result;
+use crate::key::{DestroyedVersion, KekId, KeyVersion, Provenance, WrappedKey, WrappingAlgorithm};
+use crate::token::Session;
+pub(super) use fields::{Fields, Unreadable};
+pub(super) use history::{format_history, merge_history, parse_history};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+pub(super) use store::{DataObject, Place, RecordLookup, data_objects, destroy_object, keeps_no_records, write_object};
 
 /// What is recorded about one key version.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,199 +43,119 @@ pub(super) struct Record {
     pub(super) algorithm: WrappingAlgorithm,
     pub(super) provenance: Provenance,
     pub(super) created: SystemTime,
-    /// When the key may be destroyed, where that is scheduled.
+    /// When the key may be destroyed, if that is scheduled.
     pub(super) destroy_after: Option<SystemTime>,
-    /// A wrapped key that the key must be able to unwrap; none while it is being made.
+    /// A wrapped key that the key must be able to unwrap; `None` while it is being made.
     pub(super) canary: Option<WrappedKey>,
+    /// What belongs to the whole key, as far as this version knows.
+    pub(super) key: KeyMetadata,
 }
 
-/// A record where it stands.
-#[derive(Debug)]
-pub(super) struct Place {
-    pub(super) label: String,
-    pub(super) record: Option<Record>,
+/// What belongs to a whole key. The newest version's record decides; a rotation copies it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct KeyMetadata {
+    /// The identity of the key: random, the same for all versions, and another if the name is used again.
+    pub(super) uid: [u8; 16],
+    pub(super) purpose: Purpose,
+    /// The highest version number that was ever used.
+    pub(super) highest_version: KeyVersion,
+    pub(super) gate: Gate,
+    /// The versions that were destroyed, as far as they are known.
+    pub(super) destroyed: Vec<DestroyedVersion>,
+    /// Fields that are only kept: `rotate-every`, `description`, `tags`, `aliases`, `policy`, `grants`, and every
+    /// field that this Keyward does not know.
+    pub(super) kept: Vec<(String, String)>,
 }
 
-/// What all versions of a record begin with.
-const KIND: &[u8] = b"keyward-key-record ";
-const FIRST_LINE: &str = "keyward-key-record 1";
+/// What a key serves. Nothing but envelopes uses keys of the purpose `Envelope`, and envelopes use no others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    Envelope,
+    Xks,
+    Mac,
+}
+
+/// Whether the whole key may be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Gate {
+    Enabled,
+    Disabled,
+    PendingDeletion,
+}
 
 impl Record {
-    /// The record of a key that begins to exist now.
-    pub(super) fn new(kek_id: KekId, algorithm: WrappingAlgorithm, provenance: Provenance) -> Self {
-        // Whole seconds: what is read back is what was written.
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let created = UNIX_EPOCH + Duration::from_secs(now);
-        Self { kek_id, algorithm, provenance, created, destroy_after: None, canary: None }
-    }
-
-    fn to_text(&self) -> String {
-        let mut text = format!(
-            "{FIRST_LINE}\nkek-id {}\nalgorithm {}\nprovenance {}\ncreated {}\n",
-            self.kek_id,
-            self.algorithm,
-            self.provenance,
-            whole_seconds(self.created)
-        );
-        if let Some(date) = self.destroy_after {
-            let _ = writeln!(text, "destroy-after {}", whole_seconds(date));
-        }
-        if let Some(canary) = &self.canary {
-            text.push_str("canary ");
-            for byte in canary.to_bytes() {
-                let _ = write!(text, "{byte:02x}");
-            }
-            text.push('\n');
-        }
-        text
-    }
-
-    fn parse(text: &[u8]) -> Option<Self> {
-        let text = std::str::from_utf8(text).ok()?;
-        let mut lines = text.strip_suffix('\n')?.split('\n');
-        if lines.next()? != FIRST_LINE {
-            return None;
-        }
-        let mut field = |name: &str| lines.next()?.strip_prefix(name)?.strip_prefix(' ');
-        let kek_id = field("kek-id")?.parse().ok()?;
-        let algorithm = field("algorithm")?.parse().ok()?;
-        // A record of a key that nothing is recorded about is none.
-        let provenance = field("provenance")?.parse().ok().filter(|known| *known != Provenance::Foreign)?;
-        let created = time(field("created")?)?;
-        let mut line = lines.next();
-        let mut destroy_after = None;
-        if let Some(date) = line.and_then(|line| line.strip_prefix("destroy-after ")) {
-            destroy_after = Some(time(date)?);
-            line = lines.next();
-        }
-        let canary = match line {
-            None => None,
-            Some(line) => Some(WrappedKey::parse(&from_hex(line.strip_prefix("canary ")?)?).ok()?),
-        };
-        lines.next().is_none().then_some(Self { kek_id, algorithm, provenance, created, destroy_after, canary })
-    }
-
-    /// Writes the record and then destroys those of the same key that were there before.
-    pub(super) fn write(&self, session: &Session<'_>, label: &str) -> Result<()> {
-        let before = handles(session, self.kek_id, label)?;
-        let mut template = template::data(Some(label));
-        template.push(Attribute::Value(self.to_text().into_bytes()));
-        session.create_object(template)?;
-        for old in before {
-            // The new one goes before it.
-            if let Err(error) = session.destroy_object(old) {
-                tracing::warn!(label, %error, "an old record stays on the token beside the new one");
-            }
-        }
-        Ok(())
-    }
-
-    /// The record of the key with this label: a finished one where there is one.
-    ///
-    /// Two are there where a change was interrupted, or two made one at once. Then a destruction is
-    /// scheduled only if both say so, and for the later date: what is in doubt is not destroyed.
-    pub(super) fn find(session: &Session<'_>, kek_id: KekId, label: &str) -> Result<Option<Self>> {
-        let records = scan(session, label)?.into_iter().map(|(_, record)| record);
-        Ok(records.filter(|record| record.kek_id == kek_id).max_by_key(Self::weight))
-    }
-
-    /// Destroys what an interrupted change left beside the finished record of a key: that it was not finished.
-    pub(super) fn destroy_pending(session: &Session<'_>, kek_id: KekId, label: &str) -> Result<()> {
-        let mut records = scan(session, label)?;
-        records.retain(|(_, record)| record.kek_id == kek_id);
-        if !records.iter().any(|(_, record)| record.canary.is_some()) {
-            return Ok(());
-        }
-        records.retain(|(_, record)| record.canary.is_none());
-        records.into_iter().try_for_each(|(handle, _)| session.destroy_object(handle))
-    }
-
-    fn weight(&self) -> (bool, bool, Option<SystemTime>) {
-        (self.canary.is_some(), self.destroy_after.is_none(), self.destroy_after)
-    }
-
-    /// All records on the token; none for one that cannot be read.
-    pub(super) fn all(session: &Session<'_>) -> Result<Vec<Place>> {
-        let mut places = Vec::new();
-        for handle in search(session, None)? {
-            let Some(shown) = session.attributes(handle, &[AttributeType::Label, AttributeType::Value])? else {
-                continue;
-            };
-            // The audit log's objects say what they are, too.
-            let of_another_kind = |value: &[u8]| value.starts_with(b"keyward-") && !value.starts_with(KIND);
-            if shown.bytes(Attribute::Value).is_some_and(of_another_kind) {
-                continue;
-            }
-            let label = String::from_utf8_lossy(shown.bytes(Attribute::Label).unwrap_or_default()).into_owned();
-            places.push(Place { label, record: shown.bytes(Attribute::Value).and_then(Self::parse) });
-        }
-        Ok(places)
-    }
-
-    /// Destroys all records of one key.
-    pub(super) fn destroy(session: &Session<'_>, kek_id: KekId, label: &str) -> Result<()> {
-        for handle in handles(session, kek_id, label)? {
-            match session.destroy_object(handle) {
-                // Another process was faster.
-                Err(error) if error.kind() == ErrorKind::KeyNotFound => {}
-                answer => answer?,
-            }
-        }
-        Ok(())
+    /// Returns the record of a key that begins to exist now.
+    pub(super) fn new(kek_id: KekId, algorithm: WrappingAlgorithm, provenance: Provenance, key: KeyMetadata) -> Self {
+        Self { kek_id, algorithm, provenance, created: now(), destroy_after: None, canary: None, key }
     }
 }
 
-fn handles(session: &Session<'_>, kek_id: KekId, label: &str) -> Result<Vec<ObjectHandle>> {
-    let mine = scan(session, label)?.into_iter().filter(|(_, record)| record.kek_id == kek_id);
-    Ok(mine.map(|(handle, _)| handle).collect())
-}
+impl KeyMetadata {
+    /// Returns the metadata of a key that did not exist before.
+    pub(super) fn new(session: &Session<'_>, highest_version: KeyVersion) -> Result<Self> {
+        let mut uid = [0; 16];
+        session.random(&mut uid)?;
+        Ok(Self {
+            uid,
+            purpose: Purpose::Envelope,
+            highest_version,
+            gate: Gate::Enabled,
+            destroyed: Vec::new(),
+            kept: Vec::new(),
+        })
+    }
 
-/// The record objects, of one label or of any.
-fn search(session: &Session<'_>, label: Option<&str>) -> Result<Vec<ObjectHandle>> {
-    match session.find(&template::data(label)) {
-        // A token that knows no data objects may refuse the question.
-        Err(error) if error.kind() == ErrorKind::Unsupported => Ok(Vec::new()),
-        answer => answer,
+    /// Takes over from `newer` what an operator changes; numbers and history only grow.
+    pub(super) fn follow(&mut self, newer: &Self) {
+        let mut followed = newer.clone();
+        followed.merge_numbers(self);
+        *self = followed;
+    }
+
+    /// Adds the numbers and the history that `other` knows.
+    pub(super) fn merge_numbers(&mut self, other: &Self) {
+        self.highest_version = self.highest_version.max(other.highest_version);
+        merge_history(&mut self.destroyed, &other.destroyed);
+    }
+
+    /// Returns why envelopes must not use the key, if they must not.
+    pub(super) fn problem(&self) -> Option<String> {
+        match (self.purpose, self.gate) {
+            (Purpose::Envelope, Gate::Enabled) => None,
+            (Purpose::Envelope, gate) => Some(format!("its record says that the whole key is {}", gate.name())),
+            (purpose, _) => Some(format!("its record says that it is for {}, not for envelopes", purpose.name())),
+        }
     }
 }
 
-fn scan(session: &Session<'_>, label: &str) -> Result<Vec<(ObjectHandle, Record)>> {
-    // A record that is gone before it was read was just replaced by another, which the search that found
-    // the first did not see: without it the key would look as if it had no record at all.
-    const ATTEMPTS: u32 = 10;
-    let mut records = Vec::new();
-    for _ in 0..ATTEMPTS {
-        records.clear();
-        let mut gone = false;
-        for handle in search(session, Some(label))? {
-            match session.attributes(handle, &[AttributeType::Value])? {
-                None => gone = true,
-                Some(shown) => match shown.bytes(Attribute::Value).and_then(Record::parse) {
-                    Some(record) => records.push((handle, record)),
-                    None => tracing::warn!(label, "a record on the token cannot be read; it is passed over"),
-                },
-            }
-        }
-        if !gone {
-            break;
+impl Purpose {
+    const ALL: [Self; 3] = [Self::Envelope, Self::Xks, Self::Mac];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Envelope => "envelope",
+            Self::Xks => "xks",
+            Self::Mac => "mac",
         }
     }
-    Ok(records)
 }
 
-/// Whether writing a record failed because the token keeps no data objects.
-pub(super) fn no_data_objects(error: &Error) -> bool {
-    error.kind() == ErrorKind::Unsupported
+impl Gate {
+    const ALL: [Self; 3] = [Self::Enabled, Self::Disabled, Self::PendingDeletion];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Enabled => "enabled",
+            Self::Disabled => "disabled",
+            Self::PendingDeletion => "pending-deletion",
+        }
+    }
 }
 
-fn whole_seconds(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
-}
-
-/// A time in seconds, as it is written: digits alone.
-fn time(seconds: &str) -> Option<SystemTime> {
-    let digits = seconds.bytes().all(|b| b.is_ascii_digit());
-    UNIX_EPOCH.checked_add(Duration::from_secs(seconds.parse().ok().filter(|_| digits)?))
+/// Returns the current time in whole seconds: what is read back is what was written.
+pub(super) fn now() -> SystemTime {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    UNIX_EPOCH + Duration::from_secs(since.as_secs())
 }
 
 pub(crate) fn from_hex(text: &str) -> Option<Vec<u8>> {
@@ -230,67 +163,4 @@ pub(crate) fn from_hex(text: &str) -> Option<Vec<u8>> {
         return None;
     }
     (0..text.len()).step_by(2).map(|i| u8::from_str_radix(&text[i..i + 2], 16).ok()).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn sample() -> Record {
-        let kek_id = KekId::from_bytes([3; 16]);
-        let canary =
-            WrappedKey::new(crate::WrapOccasion::Generation, WrappingAlgorithm::AesKw, kek_id, vec![], vec![5; 72])
-                .unwrap();
-        let record = Record::new(kek_id, WrappingAlgorithm::AesKw, Provenance::Generated);
-        Record { canary: Some(canary), ..record }
-    }
-
-    #[test]
-    fn a_record_comes_back() {
-        let finished = sample();
-        assert_eq!(Record::parse(finished.to_text().as_bytes()), Some(finished.clone()));
-        let pending = Record { canary: None, ..finished };
-        assert_eq!(Record::parse(pending.to_text().as_bytes()), Some(pending));
-    }
-
-    #[test]
-    fn a_date_of_destruction_comes_back() {
-        let dated = Record { destroy_after: Some(UNIX_EPOCH + Duration::from_secs(1_769_817_600)), ..sample() };
-        assert!(dated.to_text().contains("\ndestroy-after 1769817600\ncanary "), "{}", dated.to_text());
-        assert_eq!(Record::parse(dated.to_text().as_bytes()), Some(dated));
-    }
-
-    #[test]
-    fn of_two_records_the_one_that_destroys_later_or_never_counts() {
-        let at = |seconds| Record { destroy_after: Some(UNIX_EPOCH + Duration::from_secs(seconds)), ..sample() };
-        let pending = Record { canary: None, ..sample() };
-        let order = [pending, at(1), at(2), sample()];
-        for pair in order.windows(2) {
-            assert!(pair[0].weight() < pair[1].weight(), "{pair:?}");
-        }
-    }
-
-    #[test]
-    fn anything_else_is_refused() {
-        let good = sample().to_text();
-        for bad in [
-            "",
-            "keyward-key-record 1\n",
-            &good.replace("record 1", "record 2"),
-            &good.replace("generated", "foreign"),
-            &good.replace("aes-kw", "rot13"),
-            &good.replace("created ", "created -"),
-            &good.replace("created ", "created +"),
-            &good.replace("canary ", "destroy-after\ncanary "),
-            &good.replace("canary ", "destroy-after never\ncanary "),
-            &good.replace("canary ", "destroy-after 1\ndestroy-after 1\ncanary "),
-            &format!("{good}destroy-after 1\n"),
-            &good.replace("canary 01", "canary 0"),
-            &good.replace("canary 01", "canary zz"),
-            &format!("{good}more\n"),
-            good.trim_end(),
-        ] {
-            assert_eq!(Record::parse(bad.as_bytes()), None, "{bad}");
-        }
-    }
 }

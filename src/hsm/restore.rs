@@ -134,7 +134,7 @@ impl HsmProvider {
                 )));
             }
             canary::verify(session, &key)?;
-            Ok(key.canary.is_some())
+            Ok(key.canary().is_some())
         })
     }
 }

@@ -1,8 +1,8 @@
 //! The seam: who protects data keys, and who administers master keys.
 
 use super::{
-    DataKey, DataKeyLength, EncryptionContext, KekId, KeyName, KeyVersion, Origin, Provenance, PublicKey, UnwrappedKey,
-    WrappedKeys, WrappingAlgorithm,
+    DataKey, DataKeyLength, DestroyedKey, EncryptionContext, KekId, KeyName, KeyVersion, Origin, Provenance, PublicKey,
+    UnwrappedKey, UsedNumbers, VersionReuse, WrappedKeys, WrappingAlgorithm,
 };
 use crate::error::{Error, Result};
 use std::fmt;
@@ -235,12 +235,18 @@ pub trait KeyProvider: Send + Sync {
 /// As [`KeyProvider`], and `KeyExists`, `DuplicateKey` and `Unsupported`.
 #[allow(clippy::missing_errors_doc, reason = "stated once, for all methods")]
 pub trait KeyAdmin: Send + Sync {
-    /// Makes version 1 of a key. Where many do it at once, one succeeds and the others get
-    /// `KeyExists`.
+    /// Makes the first version of a key: version 1, or the number after the highest that a destroyed key of this
+    /// name had. If many do it at once, one succeeds and the others get `KeyExists`.
+    ///
+    /// `Unsupported` also if the token keeps no data objects and its objects do not show the algorithm: then keys are
+    /// for AES-GCM or RSA-OAEP with SHA-256.
     fn create_key(&self, name: &KeyName, algorithm: AlgorithmChoice) -> Result<KeyDescription>;
 
     /// All versions of all keys, by name and version.
     fn list_keys(&self) -> Result<Vec<KeyDescription>>;
+
+    /// Returns the keys whose versions were all destroyed, by name.
+    fn list_destroyed_keys(&self) -> Result<Vec<DestroyedKey>>;
 
     /// Makes the next version, of the same algorithm, and retires the others. With `made_before`: only
     /// where the current version was made before that time, and `KeyExists` where it was not, so that of
@@ -257,8 +263,13 @@ pub trait KeyAdmin: Send + Sync {
     /// scheduled destruction is cancelled.
     fn enable_key(&self, name: &KeyName, version: KeyVersion) -> Result<KeyDescription>;
 
-    /// Destroys a version for good and proves that it is gone. What it alone protects is lost.
-    fn destroy_key(&self, name: &KeyName, version: KeyVersion) -> Result<()>;
+    /// Destroys a version permanently and proves that it is gone. Data that only it protects is lost.
+    ///
+    /// Its number is not used again: before the version is destroyed, its token records the highest number. A token
+    /// that cannot record it, because it keeps no data objects or is full, gives `VersionReuse` or `LimitExceeded`,
+    /// and nothing is destroyed, unless `reuse` allows it. The last version on a token without data objects is
+    /// destroyed in any case, and the answer is [`UsedNumbers::Forgotten`].
+    fn destroy_key(&self, name: &KeyName, version: KeyVersion, reuse: VersionReuse) -> Result<UsedNumbers>;
 
     /// Disables a version now, and records that [`expire_key`](Self::expire_key) may destroy it from
     /// `not_before` on. `Unsupported` where there is no record of the key to write that into.
@@ -269,8 +280,8 @@ pub trait KeyAdmin: Send + Sync {
         not_before: SystemTime,
     ) -> Result<KeyDescription>;
 
-    /// Destroys a version as [`destroy_key`](Self::destroy_key) does, but only where its destruction is
-    /// scheduled for `now` or before and it is still disabled; else `KeyState`.
+    /// Destroys a version as [`destroy_key`](Self::destroy_key) does with [`VersionReuse::Refuse`], but only if its
+    /// destruction is scheduled for `now` or before and it is still disabled; else `KeyState`.
     fn expire_key(&self, name: &KeyName, version: KeyVersion, now: SystemTime) -> Result<()>;
 
     /// Takes over a key that another tool made, and narrows its usage where the token allows it.
@@ -309,6 +320,9 @@ macro_rules! forward {
             fn list_keys(&self) -> Result<Vec<KeyDescription>> {
                 (**self).list_keys()
             }
+            fn list_destroyed_keys(&self) -> Result<Vec<DestroyedKey>> {
+                (**self).list_destroyed_keys()
+            }
             fn rotate_key(&self, name: &KeyName, made_before: Option<SystemTime>) -> Result<KeyDescription> {
                 (**self).rotate_key(name, made_before)
             }
@@ -318,8 +332,8 @@ macro_rules! forward {
             fn enable_key(&self, name: &KeyName, version: KeyVersion) -> Result<KeyDescription> {
                 (**self).enable_key(name, version)
             }
-            fn destroy_key(&self, name: &KeyName, version: KeyVersion) -> Result<()> {
-                (**self).destroy_key(name, version)
+            fn destroy_key(&self, name: &KeyName, version: KeyVersion, reuse: VersionReuse) -> Result<UsedNumbers> {
+                (**self).destroy_key(name, version, reuse)
             }
             fn schedule_destruction(&self, name: &KeyName, version: KeyVersion, not_before: SystemTime) -> Result<KeyDescription> {
                 (**self).schedule_destruction(name, version, not_before)

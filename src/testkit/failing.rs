@@ -2,8 +2,8 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::{
-    Adoption, AlgorithmChoice, DataKey, DataKeyLength, EncryptionContext, KeyAdmin, KeyDescription, KeyName,
-    KeyProvider, KeyRef, KeyVersion, Origin, PublicKey, UnwrappedKey, WrappedKeys,
+    Adoption, AlgorithmChoice, DataKey, DataKeyLength, DestroyedKey, EncryptionContext, KeyAdmin, KeyDescription,
+    KeyName, KeyProvider, KeyRef, KeyVersion, Origin, PublicKey, UnwrappedKey, UsedNumbers, VersionReuse, WrappedKeys,
 };
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
@@ -138,6 +138,10 @@ impl<P: KeyAdmin> KeyAdmin for Failing<P> {
         self.call()?.list_keys()
     }
 
+    fn list_destroyed_keys(&self) -> Result<Vec<DestroyedKey>> {
+        self.call()?.list_destroyed_keys()
+    }
+
     fn rotate_key(&self, name: &KeyName, made_before: Option<SystemTime>) -> Result<KeyDescription> {
         self.call()?.rotate_key(name, made_before)
     }
@@ -150,8 +154,8 @@ impl<P: KeyAdmin> KeyAdmin for Failing<P> {
         self.call()?.enable_key(name, version)
     }
 
-    fn destroy_key(&self, name: &KeyName, version: KeyVersion) -> Result<()> {
-        self.call()?.destroy_key(name, version)
+    fn destroy_key(&self, name: &KeyName, version: KeyVersion, reuse: VersionReuse) -> Result<UsedNumbers> {
+        self.call()?.destroy_key(name, version, reuse)
     }
 
     fn schedule_destruction(

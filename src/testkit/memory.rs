@@ -3,9 +3,10 @@
 use crate::cipher::{Engine, Gcm, NONCE_LEN, TAG_LEN, random};
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::{
-    Adoption, AlgorithmChoice, DataKey, DataKeyLength, EncryptionContext, KekId, KeyAdmin, KeyDescription, KeyName,
-    KeyProvider, KeyRef, KeyState, KeyVersion, Origin, Provenance, PublicKey, UnwrappedKey, WrapOccasion, WrappedKey,
-    WrappedKeys, WrappingAlgorithm, binding, first_that_opens, rewrap,
+    Adoption, AlgorithmChoice, DataKey, DataKeyLength, DestroyedKey, DestroyedVersion, EncryptionContext, KekId,
+    KeyAdmin, KeyDescription, KeyName, KeyProvider, KeyRef, KeyState, KeyVersion, Origin, Provenance, PublicKey,
+    UnwrappedKey, UsedNumbers, VersionReuse, WrapOccasion, WrappedKey, WrappedKeys, WrappingAlgorithm, binding,
+    first_that_opens, rewrap,
 };
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,7 +20,12 @@ use zeroize::Zeroizing;
 /// It wraps as an HSM does, with AES-GCM in the same format, so that what it makes is well-formed.
 pub struct MemoryProvider(Mutex<Keys>);
 
-type Keys = BTreeMap<(KeyName, KeyVersion), Master>;
+#[derive(Default)]
+struct Keys {
+    masters: BTreeMap<(KeyName, KeyVersion), Master>,
+    /// The names of which a version was destroyed.
+    destroyed: BTreeMap<KeyName, DestroyedKey>,
+}
 
 struct Master {
     description: KeyDescription,
@@ -39,14 +45,20 @@ impl MemoryProvider {
 
     fn with<T>(&self, key: KeyRef<'_>, work: impl FnOnce(&Master) -> Result<T>) -> Result<T> {
         let keys = self.keys();
-        let found = keys.values().rev().find(|master| match key {
+        let found = keys.masters.values().rev().find(|master| match key {
             KeyRef::Name(name) => master.description.name == *name,
             KeyRef::Kek(id) => master.description.kek_id == id,
         });
         work(found.ok_or_else(|| Error::key_not_found(key))?)
     }
 
-    fn make(keys: &mut Keys, name: &KeyName, version: KeyVersion) -> Result<KeyDescription> {
+    /// Makes the next version: no number is used twice.
+    fn make(keys: &mut Keys, name: &KeyName) -> Result<KeyDescription> {
+        let last = || Error::new(ErrorKind::LimitExceeded, format!("key '{name}' has had its last version"));
+        let version = match keys.highest_version(name) {
+            Some(highest) => highest.next().ok_or_else(last)?,
+            None => KeyVersion::FIRST,
+        };
         let mut id = [0; 16];
         random(&mut id)?;
         let mut secret = Zeroizing::new([0; 32]);
@@ -57,7 +69,7 @@ impl MemoryProvider {
         description.provenance = Provenance::Generated;
         description.created = Some(SystemTime::now());
         let key = Gcm::new(Engine::default(), &secret)?;
-        keys.insert((name.clone(), version), Master { description: description.clone(), key });
+        keys.masters.insert((name.clone(), version), Master { description: description.clone(), key });
         Ok(description)
     }
 
@@ -69,8 +81,8 @@ impl MemoryProvider {
         work: impl FnOnce(&mut KeyDescription, bool),
     ) -> Result<KeyDescription> {
         let mut keys = self.keys();
-        let newest = keys.keys().filter(|(other, _)| other == name).map(|(_, version)| *version).max();
-        let master = keys.get_mut(&(name.clone(), version)).ok_or_else(|| no_such_version(name, version))?;
+        let newest = keys.masters.keys().filter(|(other, _)| other == name).map(|(_, version)| *version).max();
+        let master = keys.masters.get_mut(&(name.clone(), version)).ok_or_else(|| no_such_version(name, version))?;
         work(&mut master.description, newest == Some(version));
         Ok(master.description.clone())
     }
@@ -108,6 +120,26 @@ impl MemoryProvider {
             master.key.open(iv, &aad, sealed, &mut text)?;
             Ok(UnwrappedKey::new(DataKey::from_slice(&text)?, wrapped.clone(), master.description.clone()))
         })
+    }
+}
+
+impl Keys {
+    /// The highest version of a name that was ever made.
+    fn highest_version(&self, name: &KeyName) -> Option<KeyVersion> {
+        let living = self.masters.keys().filter(|(other, _)| other == name).map(|(_, version)| *version);
+        living.chain(self.destroyed.get(name).map(|destroyed| destroyed.highest_version)).max()
+    }
+
+    fn destroy(&mut self, name: &KeyName, version: KeyVersion) -> Result<UsedNumbers> {
+        let highest = self.highest_version(name).unwrap_or(version);
+        let gone = self.masters.remove(&(name.clone(), version)).ok_or_else(|| no_such_version(name, version))?;
+        let gone = DestroyedVersion { version, kek_id: gone.description.kek_id, destroyed: SystemTime::now() };
+        let destroyed = self.destroyed.entry(name.clone());
+        let destroyed = destroyed.or_insert_with(|| DestroyedKey::new(name.clone(), highest, Vec::new()));
+        destroyed.highest_version = highest;
+        destroyed.versions.push(gone);
+        destroyed.versions.sort_by_key(|gone| gone.version);
+        Ok(UsedNumbers::Remembered)
     }
 }
 
@@ -174,27 +206,31 @@ impl KeyAdmin for MemoryProvider {
             AlgorithmChoice::Exactly(other) => return Err(not_in_memory(other.name())),
         }
         let mut keys = self.keys();
-        if keys.keys().any(|(other, _)| other == name) {
+        if keys.masters.keys().any(|(other, _)| other == name) {
             return Err(Error::new(ErrorKind::KeyExists, format!("key '{name}' exists already")));
         }
-        Self::make(&mut keys, name, KeyVersion::FIRST)
+        Self::make(&mut keys, name)
     }
 
     fn list_keys(&self) -> Result<Vec<KeyDescription>> {
-        Ok(self.keys().values().map(|master| master.description.clone()).collect())
+        Ok(self.keys().masters.values().map(|master| master.description.clone()).collect())
+    }
+
+    fn list_destroyed_keys(&self) -> Result<Vec<DestroyedKey>> {
+        let keys = self.keys();
+        let is_left = |name: &KeyName| keys.masters.keys().any(|(other, _)| other == name);
+        Ok(keys.destroyed.values().filter(|key| !is_left(&key.name)).cloned().collect())
     }
 
     fn rotate_key(&self, name: &KeyName, made_before: Option<SystemTime>) -> Result<KeyDescription> {
         let mut keys = self.keys();
-        let newest = keys.values().map(|master| &master.description).rfind(|key| key.name == *name);
+        let newest = keys.masters.values().map(|master| &master.description).rfind(|key| key.name == *name);
         let newest = newest.ok_or_else(|| Error::key_not_found(KeyRef::Name(name)))?;
         if made_before.is_some_and(|time| newest.created.is_some_and(|created| created >= time)) {
             return Err(Error::not_due(newest));
         }
-        let last = || Error::new(ErrorKind::LimitExceeded, format!("key '{name}' has had its last version"));
-        let next = newest.version.next().ok_or_else(last)?;
-        let made = Self::make(&mut keys, name, next)?;
-        for master in keys.values_mut().map(|master| &mut master.description) {
+        let made = Self::make(&mut keys, name)?;
+        for master in keys.masters.values_mut().map(|master| &mut master.description) {
             if master.name == *name && master.version < made.version && master.state == KeyState::Active {
                 master.state = KeyState::Retired;
             }
@@ -213,9 +249,8 @@ impl KeyAdmin for MemoryProvider {
         })
     }
 
-    fn destroy_key(&self, name: &KeyName, version: KeyVersion) -> Result<()> {
-        let gone = self.keys().remove(&(name.clone(), version));
-        gone.map(drop).ok_or_else(|| no_such_version(name, version))
+    fn destroy_key(&self, name: &KeyName, version: KeyVersion, _: VersionReuse) -> Result<UsedNumbers> {
+        self.keys().destroy(name, version)
     }
 
     fn schedule_destruction(
@@ -232,14 +267,12 @@ impl KeyAdmin for MemoryProvider {
 
     fn expire_key(&self, name: &KeyName, version: KeyVersion, now: SystemTime) -> Result<()> {
         let mut keys = self.keys();
-        let place = (name.clone(), version);
-        match keys.get(&place) {
+        match keys.masters.get(&(name.clone(), version)) {
             Some(master) if master.description.is_expired(now) => {}
             Some(master) => return Err(Error::not_expired(&master.description)),
             None => return Err(no_such_version(name, version)),
         }
-        keys.remove(&place);
-        Ok(())
+        keys.destroy(name, version).map(drop)
     }
 
     fn adopt_key(&self, _: &str) -> Result<Adoption> {
@@ -259,7 +292,7 @@ impl Default for MemoryProvider {
 
 impl fmt::Debug for MemoryProvider {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let keys: Vec<_> = self.keys().values().map(|master| master.description.label()).collect();
+        let keys: Vec<_> = self.keys().masters.values().map(|master| master.description.label()).collect();
         f.debug_tuple("MemoryProvider").field(&keys).finish()
     }
 }
@@ -270,4 +303,30 @@ fn no_such_version(name: &KeyName, version: KeyVersion) -> Error {
 
 fn not_in_memory(what: &str) -> Error {
     Error::new(ErrorKind::Unsupported, format!("the provider in memory does not do {what}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_number_is_used_twice() {
+        let (keys, name) = (MemoryProvider::new(), "a".parse::<KeyName>().unwrap());
+        let version = |number: u32| number.to_string().parse::<KeyVersion>().unwrap();
+        assert_eq!(keys.create_key(&name, AlgorithmChoice::Auto).unwrap().version, version(1));
+        assert_eq!(keys.rotate_key(&name, None).unwrap().version, version(2));
+        // The highest, while another is there.
+        keys.destroy_key(&name, version(2), VersionReuse::Refuse).unwrap();
+        assert_eq!(keys.list_destroyed_keys().unwrap(), []);
+        assert_eq!(keys.rotate_key(&name, None).unwrap().version, version(3));
+        keys.destroy_key(&name, version(3), VersionReuse::Refuse).unwrap();
+        // The last, by a schedule.
+        let now = SystemTime::now();
+        keys.schedule_destruction(&name, version(1), now).unwrap();
+        keys.expire_key(&name, version(1), now).unwrap();
+        let destroyed = keys.list_destroyed_keys().unwrap().remove(0);
+        assert_eq!((destroyed.name, destroyed.highest_version), (name.clone(), version(3)));
+        assert_eq!(destroyed.versions.iter().map(|gone| gone.version.get()).collect::<Vec<_>>(), [1, 2, 3]);
+        assert_eq!(keys.create_key(&name, AlgorithmChoice::Auto).unwrap().version, version(4));
+    }
 }

@@ -51,6 +51,21 @@ pub(super) fn judge(action: &'static str, cause: Cause) -> (Error, Trouble) {
     (error, trouble)
 }
 
+/// The error for a failed write: a token without room for an object is full, and asking again does not help.
+pub(super) fn of_writing(error: Error) -> Error {
+    /// Not among the codes of `cryptoki`.
+    const FULL: RvError = RvError::UnknownErrorCode(cryptoki_sys::CKR_TOKEN_RESOURCE_EXCEEDED);
+    let cause = std::error::Error::source(&error).and_then(|cause| cause.downcast_ref::<Cause>());
+    let Some(Cause::Pkcs11(code @ (RvError::DeviceMemory | FULL), function)) = cause else { return error };
+    use Function::{CopyObject, CreateObject, GenerateKey, GenerateKeyPair, UnwrapKey};
+    if !matches!(function, CreateObject | CopyObject | GenerateKey | GenerateKeyPair | UnwrapKey) {
+        return error;
+    }
+    Error::new(ErrorKind::LimitExceeded, format!("{error}: the token has no room for the object"))
+        .with_source(Cause::Pkcs11(*code, *function))
+        .with_hint("destroy objects that are not needed any more, or use a token with more room")
+}
+
 /// The error for a call without an answer.
 pub(super) fn no_answer(action: &'static str, why: NoAnswer) -> (Error, Trouble) {
     match why {

@@ -255,7 +255,7 @@ fn longest(one: AttributeType) -> usize {
         AttributeType::Label | AttributeType::Id => LONGEST_NAME,
         AttributeType::Modulus | AttributeType::PublicExponent => 2048,
         AttributeType::EcPoint | AttributeType::EcParams => 256,
-        AttributeType::Value => 4096,
+        AttributeType::Value => 8 * 1024,
         // Three bytes, by the standard (PKCS#11 3.1, section 4.10.2).
         AttributeType::CheckValue => 8,
         AttributeType::KeyGenMechanism

@@ -2,7 +2,7 @@
 //!
 //! What a call reads and writes is its own: one that hangs keeps it until it comes back.
 
-use super::fault::{Code, Trouble, ckr, judge, no_answer};
+use super::fault::{Code, Trouble, ckr, judge, no_answer, of_writing};
 use super::gate::Access;
 use super::handle::Handle;
 use super::module::Module;
@@ -105,6 +105,7 @@ impl<'pool> Session<'pool> {
             }
             call(inside)
         })
+        .map_err(of_writing)
     }
 
     fn call<T: Send + 'static>(

@@ -1,6 +1,7 @@
 //! Keys that change: through this provider, elsewhere, and while the token answers.
 
 use super::*;
+use keyward::key::VersionReuse;
 use keyward::{KeyRef, KeyVersion};
 use std::time::SystemTime;
 
@@ -14,7 +15,7 @@ const CHANGES: [(&str, Change); 8] = [
     ("schedule", |p| p.schedule_destruction(&key(), KeyVersion::FIRST, SystemTime::UNIX_EPOCH).map(drop)),
     // The last three do nothing here, and might have.
     ("expire", |p| p.expire_key(&key(), KeyVersion::FIRST, SystemTime::now())),
-    ("destroy", |p| p.destroy_key(&name("another"), KeyVersion::FIRST)),
+    ("destroy", |p| p.destroy_key(&name("another"), KeyVersion::FIRST, VersionReuse::Refuse).map(drop)),
     ("adopt", |p| p.adopt_key("records").map(drop)),
 ];
 
@@ -90,7 +91,10 @@ fn a_change_elsewhere_is_noticed_when_the_key_is_described_and_by_age_at_last() 
     type Change = fn(&Spy);
     let changes: [(Change, ErrorKind); 2] = [
         (|spy| drop(spy.keys.disable_key(&key(), KeyVersion::FIRST).unwrap()), ErrorKind::KeyState),
-        (|spy| spy.keys.destroy_key(&key(), KeyVersion::FIRST).unwrap(), ErrorKind::KeyNotFound),
+        (
+            |spy| assert!(spy.keys.destroy_key(&key(), KeyVersion::FIRST, VersionReuse::Refuse).is_ok()),
+            ErrorKind::KeyNotFound,
+        ),
     ];
     for (change, refusal) in changes {
         for by_id in [false, true] {
@@ -135,7 +139,7 @@ fn without_being_described_a_key_serves_until_it_is_too_old() {
     let (spy, cached, clock) = cached(MESSAGES, KEYS);
     let (_, wrapped) = message(&cached, &context("a")).unwrap();
     cached.unwrap_data_key(&wrapped, &context("a")).unwrap();
-    spy.keys.destroy_key(&key(), KeyVersion::FIRST).unwrap();
+    spy.keys.destroy_key(&key(), KeyVersion::FIRST, VersionReuse::Refuse).unwrap();
     clock.pass(AGE - Duration::from_nanos(1));
     message(&cached, &context("a")).unwrap();
     cached.unwrap_data_key(&wrapped, &context("a")).unwrap();

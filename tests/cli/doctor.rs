@@ -257,10 +257,13 @@ fn records_that_belong_to_nothing() {
     let bench = Bench::new();
     bench.ok("key create k");
     let id = "08".repeat(16);
-    let text = format!("keyward-key-record 1\nkek-id {id}\nalgorithm aes-gcm\nprovenance generated\ncreated 1\n");
+    let text = format!(
+        "keyward-key-record 2\nkek-id {id}\nalgorithm aes-gcm\nusage encrypt-decrypt\nprovenance generated\ncreated 1\n\
+         uid {id}\npurpose envelope\nhighest-version 2\ngate enabled\n"
+    );
     write_record(&bench, "k:2", &text);
     write_record(&bench, "k:3", "keyward-key-record 9\n");
-    let unreadable = ("record", "warning", "a record labelled 'k:3' that cannot be read");
+    let unreadable = ("record", "warning", "a record labelled 'k:3' that was written by a newer Keyward");
     let orphan = format!("a record of key 'k:2' with KEK id {id}, which is not there");
     let mut expected = [unreadable, ("record", "warning", &orphan)];
     let first = complaints(&json(bench.run("doctor --json").text()));

@@ -1,6 +1,6 @@
 //! The life of master keys, and data keys on request.
 
-use crate::bench::{Bench, PIN};
+use crate::bench::{Bench, Done, PIN};
 use serde_json::Value;
 use std::process::Stdio;
 
@@ -283,4 +283,135 @@ fn public_keys() {
             "keyward: hint: make one with --algorithm rsa-oaep",
         ],
     );
+}
+
+#[test]
+fn destroyed_keys_are_listed_and_their_numbers_are_not_used_again() {
+    let bench = Bench::new();
+    assert_eq!(bench.ok("key list --destroyed -q"), "");
+    assert_eq!(bench.ok("key list --destroyed --json"), "[]\n");
+    bench.ok("key create payments");
+    bench.ok("key rotate payments");
+    let ids: Vec<_> = json(&bench.ok("key list --json"))
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|key| key["kek_id"].as_str().unwrap().to_owned())
+        .collect();
+    bench.ok("key destroy payments:2 --yes");
+    assert!(bench.ok("key rotate payments").starts_with("rotated; current is payments:3 "));
+    for version in [1, 3] {
+        assert_eq!(json(&bench.ok("key list --destroyed --json")), Value::Array(Vec::new()));
+        bench.ok(&format!("key destroy payments:{version} --yes"));
+    }
+    bench.refuses(
+        "key rotate payments",
+        1,
+        &[
+            "keyward: error: key 'payments' is destroyed; its last version was 3",
+            "keyward: hint: `keyward key create payments` makes version 4",
+        ],
+    );
+
+    let listed = json(&bench.ok("key list --destroyed --json"));
+    let key = &listed[0];
+    assert_eq!(
+        (listed.as_array().unwrap().len(), &key["name"], &key["state"]),
+        (1, &"payments".into(), &"destroyed".into())
+    );
+    assert_eq!(key["highest_version"], 3);
+    let versions = key["versions"].as_array().unwrap();
+    assert_eq!(versions.iter().map(|gone| gone["version"].as_u64().unwrap()).collect::<Vec<_>>(), [1, 2, 3]);
+    assert_eq!((&versions[0]["kek_id"], &versions[1]["kek_id"]), (&ids[0].clone().into(), &ids[1].clone().into()));
+    assert!(versions.iter().all(|gone| gone["destroyed"].as_str().unwrap().ends_with('Z')));
+    let table = bench.ok("key list --destroyed");
+    assert!(table.starts_with("KEY       HIGHEST  VERSION  DESTROYED"), "{table}");
+    assert_eq!(table.lines().count(), 4);
+    assert!(table.contains(&ids[1]), "{table}");
+    assert_eq!(bench.ok("key list -q"), "");
+
+    let doctor = json(bench.run("doctor --json").text());
+    assert_eq!(doctor["tokens"][0]["destroyed"], serde_json::json!(["payments"]));
+    let told = bench.ok("doctor");
+    assert!(
+        told.contains("  ok       destroyed      key 'payments': all versions up to 3 are destroyed, the last on 20"),
+        "{told}"
+    );
+
+    assert!(bench.ok("key create payments").starts_with("created payments:4 "));
+    assert_eq!(bench.ok("key list --destroyed --json"), "[]\n");
+    assert!(!bench.ok("doctor").contains("destroyed"));
+}
+
+#[test]
+fn a_record_of_a_newer_keyward_is_told_by_name() {
+    let bench = Bench::new();
+    bench.ok("key create k");
+    crate::life::rewrite(&bench, "k:1", |text| text.replace("keyward-key-record 2", "keyward-key-record 3"));
+    for line in
+        ["data-key generate --key k", "key rotate k", "key disable k:1", "key destroy k:1 --yes --allow-version-reuse"]
+    {
+        bench.refuses(
+            line,
+            1,
+            &[
+                "keyward: error: the record of key 'k:1' was written by a newer Keyward",
+                "keyward: hint: use the newer version of Keyward for this key",
+            ],
+        );
+    }
+    assert_eq!(json(&bench.ok("key list --json"))[0]["problems"][0], "its record was written by a newer Keyward");
+    assert_eq!(bench.run("doctor").status, 1);
+}
+
+/// A command on the token of a bench behind the module that keeps no data objects.
+fn without_data_objects(bench: &Bench) -> impl Fn(&str) -> Done {
+    let built = std::env::current_exe().unwrap();
+    let built = built.ancestors().nth(2).unwrap().join("libkeyward_fault.so");
+    assert!(built.exists(), "'{}' is not built: cargo build -p keyward-fault", built.display());
+    let module = bench.work().parent().unwrap().join("libsofthsm2-fault.so");
+    std::fs::copy(built, &module).unwrap();
+    std::fs::write(module.with_extension("so.script"), "C_CreateObject * no-data-objects\n").unwrap();
+    let uri = bench.uri.replace(&bench.module.display().to_string(), &module.display().to_string());
+    let real = bench.module.clone();
+    move |line| {
+        let mut command = bench.keyward(["--token", &uri].into_iter().chain(line.split(' ')));
+        Done::of(line, command.env("KEYWARD_FAULT_MODULE", &real).output().unwrap())
+    }
+}
+
+#[test]
+fn a_token_without_data_objects_reuses_numbers_only_if_asked_to() {
+    let bench = Bench::new();
+    let run = without_data_objects(&bench);
+    for algorithm in ["aes-kw", "rsa-oaep-sha1"] {
+        let refused = run(&format!("key create k --algorithm {algorithm}"));
+        assert_eq!(refused.status, 1);
+        assert!(
+            refused.stderr.contains(&format!("cannot make key 'k:1' for {algorithm}: the token keeps no data objects"))
+        );
+        assert!(
+            refused.stderr.ends_with("keyward: hint: on this token, choose aes-gcm or rsa-oaep\n"),
+            "{}",
+            refused.stderr
+        );
+    }
+    run("key create k").ok();
+    run("key rotate k").ok();
+    let refused = run("key destroy k:2 --yes");
+    assert_eq!(refused.status, 1);
+    let lines: Vec<_> = refused.stderr.lines().collect();
+    assert!(
+        lines[0].starts_with("keyward: error: cannot destroy key 'k:2': the token keeps no data objects, "),
+        "{lines:?}"
+    );
+    assert!(lines[1].starts_with("keyward: hint: ") && lines[1].contains("--allow-version-reuse"), "{lines:?}");
+    let warning =
+        "keyward: warning: the token keeps no record of 'k': a later version may have a number that was used\n";
+    let done = run("key destroy k:2 --yes --allow-version-reuse");
+    assert_eq!((done.status, done.stderr.as_str()), (0, warning));
+    // The last one needs no permission, and warns.
+    let done = run("key destroy k:1 --yes");
+    assert_eq!((done.status, done.stderr.as_str()), (0, warning));
+    assert!(run("key create k").ok().starts_with("created k:1 "));
 }

@@ -1,7 +1,7 @@
 //! A provider that counts what is asked of it, and does something first where a test wants that. It stands where a
 //! token would: what it was not asked for, no token was.
 
-use keyward::key::{Adoption, KeyDescription, PublicKey};
+use keyward::key::{Adoption, DestroyedKey, KeyDescription, PublicKey, UsedNumbers, VersionReuse};
 use keyward::testkit::MemoryProvider;
 use keyward::{
     AlgorithmChoice, DataKey, DataKeyLength, EncryptionContext, KeyAdmin, KeyName, KeyProvider, KeyRef, KeyVersion,
@@ -101,6 +101,9 @@ impl KeyAdmin for Spy {
     fn list_keys(&self) -> Result<Vec<KeyDescription>> {
         self.ask("list", |keys| keys.list_keys())
     }
+    fn list_destroyed_keys(&self) -> Result<Vec<DestroyedKey>> {
+        self.ask("list destroyed", |keys| keys.list_destroyed_keys())
+    }
     fn rotate_key(&self, name: &KeyName, made_before: Option<SystemTime>) -> Result<KeyDescription> {
         self.ask("rotate", |keys| keys.rotate_key(name, made_before))
     }
@@ -110,8 +113,8 @@ impl KeyAdmin for Spy {
     fn enable_key(&self, name: &KeyName, version: KeyVersion) -> Result<KeyDescription> {
         self.ask("enable", |keys| keys.enable_key(name, version))
     }
-    fn destroy_key(&self, name: &KeyName, version: KeyVersion) -> Result<()> {
-        self.ask("destroy", |keys| keys.destroy_key(name, version))
+    fn destroy_key(&self, name: &KeyName, version: KeyVersion, reuse: VersionReuse) -> Result<UsedNumbers> {
+        self.ask("destroy", |keys| keys.destroy_key(name, version, reuse))
     }
     fn schedule_destruction(&self, name: &KeyName, version: KeyVersion, at: SystemTime) -> Result<KeyDescription> {
         self.ask("schedule", |keys| keys.schedule_destruction(name, version, at))

@@ -2,7 +2,7 @@
 
 use super::suite::Bench;
 use keyward::hsm::HsmProvider;
-use keyward::key::{KeyDescription, KeyState, PublicKeyProvider};
+use keyward::key::{KeyDescription, KeyState, PublicKeyProvider, VersionReuse};
 use keyward::token::{Pin, Token, TokenOptions, TokenUri};
 use keyward::{
     AlgorithmChoice, DataKey, DataKeyLength, Decryptor, EncryptionContext, Encryptor, ErrorKind, KekId, KeyAdmin,
@@ -219,7 +219,7 @@ fn a_disabled_key_does_nothing_until_it_is_enabled(bench: &Bench, algorithm: Wra
 fn a_destroyed_key_is_gone(bench: &Bench, algorithm: WrappingAlgorithm) {
     let (hsm, key) = bench.key(algorithm);
     let (_, wrapped) = hsm.generate_data_key(&key, &there(), DataKeyLength::Bytes32).unwrap();
-    hsm.destroy_key(&key, KeyVersion::FIRST).unwrap();
+    hsm.destroy_key(&key, KeyVersion::FIRST, VersionReuse::Refuse).unwrap();
     for provider in [&hsm, &bench.provider(&[&key])] {
         assert_kind(provider.describe_key(KeyRef::Name(&key)), ErrorKind::KeyNotFound);
         assert_kind(provider.unwrap_data_key(&wrapped, &there()), ErrorKind::KeyNotFound);

@@ -2,6 +2,7 @@
 
 use super::cases::{About, CASES};
 use keyward::hsm::HsmProvider;
+use keyward::key::VersionReuse;
 use keyward::token::{Module, Pin, Token, TokenOptions, TokenUri};
 use keyward::{
     AlgorithmChoice, DataKeyLength, EncryptionContext, ErrorKind, KeyAdmin, KeyName, KeyProvider, KeyVersion,
@@ -145,7 +146,7 @@ impl Bench {
             keys.into_iter().filter(|key| key.name.as_str().starts_with(&self.prefix))
         };
         for key in ours() {
-            if let Err(error) = hsm.destroy_key(&key.name, key.version) {
+            if let Err(error) = hsm.destroy_key(&key.name, key.version, VersionReuse::Refuse) {
                 println!("{}: {error}", key.label());
             }
         }

@@ -1,7 +1,7 @@
 //! Administering several tokens at once.
 
 use super::*;
-use keyward::key::{KeyDescription, KeyState};
+use keyward::key::{KeyDescription, KeyState, VersionReuse};
 use keyward::{KeyProvider, KeyRef, KeyVersion};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -14,7 +14,7 @@ const CHANGES: [Change; 7] = [
     |failover| failover.rotate_key(&key(), None).map(drop),
     |failover| failover.disable_key(&key(), V1).map(drop),
     |failover| failover.enable_key(&key(), V1).map(drop),
-    |failover| failover.destroy_key(&key(), V1),
+    |failover| failover.destroy_key(&key(), V1, VersionReuse::Refuse).map(drop),
     |failover| failover.schedule_destruction(&key(), V1, UNIX_EPOCH).map(drop),
     |failover| failover.expire_key(&key(), V1, SystemTime::now()),
 ];
@@ -61,13 +61,32 @@ fn the_keys_of_siblings_are_changed_on_all_of_them() {
     all(&[(1, KeyState::Disabled), (2, KeyState::Active)]);
     of_first(failover.enable_key(&key(), V1).unwrap());
     all(&[(1, KeyState::Retired), (2, KeyState::Active)]);
-    failover.destroy_key(&key(), V1).unwrap();
+    failover.destroy_key(&key(), V1, VersionReuse::Refuse).unwrap();
     all(&[(2, KeyState::Active)]);
-    assert_kind(failover.destroy_key(&key(), V1), ErrorKind::KeyNotFound);
+    assert_kind(failover.destroy_key(&key(), V1, VersionReuse::Refuse), ErrorKind::KeyNotFound);
     assert_kind(failover.disable_key(&key(), V1), ErrorKind::KeyNotFound);
     assert_kind(failover.enable_key(&key(), V1), ErrorKind::KeyNotFound);
     let error = assert_kind(failover.adopt_key("x"), ErrorKind::Unsupported);
     assert!(error.hint().unwrap().contains("--token"));
+}
+
+#[test]
+fn siblings_with_other_histories_use_no_number_twice() {
+    let (switches, failover) = siblings(2);
+    switches[0].inner().rotate_key(&key(), None).unwrap();
+    for number in ["1", "2"] {
+        // The second has no version 2.
+        failover.destroy_key(&key(), number.parse().unwrap(), VersionReuse::Refuse).unwrap();
+    }
+    let destroyed = failover.list_destroyed_keys().unwrap();
+    let highest: Vec<_> = destroyed.iter().map(|key| key.highest_version.get()).collect();
+    assert_eq!(highest, [2, 1], "each token remembers its own");
+    assert_eq!(failover.create_key(&key(), AlgorithmChoice::Auto).unwrap().version.get(), 3);
+    assert_eq!([&switches[0], &switches[1]].map(|switch| states(switch)[0].0), [3, 2]);
+    assert_eq!(failover.list_destroyed_keys().unwrap(), []);
+    // What one of them cannot say is not left out.
+    switches[1].say(ErrorKind::TokenUnavailable);
+    assert_kind(failover.list_destroyed_keys(), ErrorKind::TokenUnavailable);
 }
 
 #[test]
@@ -117,7 +136,7 @@ fn creating_completes_what_is_missing() {
 #[test]
 fn a_change_that_fails_half_way_says_where_it_was_made() {
     let (switches, failover) = siblings(3);
-    switches[1].inner().destroy_key(&key(), V1).unwrap();
+    switches[1].inner().destroy_key(&key(), V1, VersionReuse::Refuse).unwrap();
     let error = assert_kind(failover.enable_key(&key(), V1), ErrorKind::KeyNotFound);
     assert!(error.to_string().starts_with("second: "), "{error}");
     assert!(error.to_string().ends_with("the change was made on first already"), "{error}");
@@ -125,7 +144,7 @@ fn a_change_that_fails_half_way_says_where_it_was_made() {
     // Disabling and destroying do not stop at who has it no longer.
     failover.disable_key(&key(), V1).unwrap();
     assert_eq!(states(&switches[2]), [(1, KeyState::Disabled)]);
-    failover.destroy_key(&key(), V1).unwrap();
+    failover.destroy_key(&key(), V1, VersionReuse::Refuse).unwrap();
     assert_eq!(keys(&switches[2]), []);
 }
 
@@ -143,7 +162,7 @@ fn a_destruction_is_scheduled_on_all_siblings() {
 
     // What one of them has no longer is done there.
     failover.schedule_destruction(&key(), V1, date).unwrap();
-    switches[0].inner().destroy_key(&key(), V1).unwrap();
+    switches[0].inner().destroy_key(&key(), V1, VersionReuse::Refuse).unwrap();
     failover.expire_key(&key(), V1, date).unwrap();
     assert_eq!(keys(&switches[1]), []);
     assert_kind(failover.expire_key(&key(), V1, date), ErrorKind::KeyNotFound);
@@ -169,7 +188,7 @@ fn a_rotation_that_is_due_is_made_where_it_was_not_made_yet() {
 #[test]
 fn nobody_is_rotated_where_one_has_no_such_key() {
     let (switches, failover) = siblings(2);
-    switches[1].inner().destroy_key(&key(), V1).unwrap();
+    switches[1].inner().destroy_key(&key(), V1, VersionReuse::Refuse).unwrap();
     let error = assert_kind(failover.rotate_key(&key(), None), ErrorKind::KeyNotFound);
     assert!(error.to_string().starts_with("second: "), "{error}");
     assert_eq!(states(&switches[0]), [(1, KeyState::Active)]);

@@ -1,6 +1,7 @@
 //! Tokens with the same keys.
 
 use super::*;
+use keyward::key::VersionReuse;
 use keyward::{DataKeyLength, KekId, KeyProvider, KeyRef, KeyVersion, WrappedKey, WrappedKeys};
 
 fn calls(switches: &[Memory]) -> Vec<usize> {
@@ -120,7 +121,7 @@ fn a_replica_without_the_key_yet_is_not_the_last_word() {
     assert_eq!(calls(&switches), [4, 3]);
 
     // Nobody has it.
-    switches[1].inner().destroy_key(&key(), KeyVersion::FIRST).unwrap();
+    switches[1].inner().destroy_key(&key(), KeyVersion::FIRST, VersionReuse::Refuse).unwrap();
     assert_kind(failover.unwrap_data_key(&wrapped, &context()), ErrorKind::KeyNotFound);
     assert!(failover.health().iter().all(|member| member.available));
 }

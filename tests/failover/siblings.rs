@@ -1,7 +1,7 @@
 //! Tokens with keys of their own under the same names.
 
 use super::*;
-use keyward::key::KeyState;
+use keyward::key::{KeyState, VersionReuse};
 use keyward::{DataKeyLength, KekId, KeyProvider, KeyRef, KeyVersion, WrappedKeys};
 
 fn generate(failover: &Failover<Memory>) -> keyward::Result<(DataKey, WrappedKeys)> {
@@ -137,7 +137,7 @@ fn a_sibling_that_answers_and_cannot_protect_fails_the_call() {
         let token = switches[failing].inner();
         token.disable_key(&key(), KeyVersion::FIRST).unwrap();
         check(ErrorKind::KeyState);
-        token.destroy_key(&key(), KeyVersion::FIRST).unwrap();
+        token.destroy_key(&key(), KeyVersion::FIRST, VersionReuse::Refuse).unwrap();
         check(ErrorKind::KeyNotFound);
         assert!(failover.health().iter().all(|member| member.available));
         // What it cannot protect, others recover.

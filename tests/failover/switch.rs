@@ -1,6 +1,6 @@
 //! A provider that can be turned off, made to hang, and asked how often it was called.
 
-use keyward::key::{Adoption, KeyDescription, PublicKey};
+use keyward::key::{Adoption, DestroyedKey, KeyDescription, PublicKey, UsedNumbers, VersionReuse};
 use keyward::{
     AlgorithmChoice, DataKey, DataKeyLength, EncryptionContext, Error, ErrorKind, KekId, KeyAdmin, KeyName,
     KeyProvider, KeyRef, KeyVersion, Result, WrappedKeys,
@@ -146,6 +146,9 @@ impl<P: KeyAdmin> KeyAdmin for Switch<P> {
     fn list_keys(&self) -> Result<Vec<KeyDescription>> {
         self.ask(|inner| inner.list_keys())
     }
+    fn list_destroyed_keys(&self) -> Result<Vec<DestroyedKey>> {
+        self.ask(|inner| inner.list_destroyed_keys())
+    }
     fn rotate_key(&self, name: &KeyName, made_before: Option<SystemTime>) -> Result<KeyDescription> {
         self.ask(|inner| inner.rotate_key(name, made_before))
     }
@@ -155,8 +158,8 @@ impl<P: KeyAdmin> KeyAdmin for Switch<P> {
     fn enable_key(&self, name: &KeyName, version: KeyVersion) -> Result<KeyDescription> {
         self.ask(|inner| inner.enable_key(name, version))
     }
-    fn destroy_key(&self, name: &KeyName, version: KeyVersion) -> Result<()> {
-        self.ask(|inner| inner.destroy_key(name, version))
+    fn destroy_key(&self, name: &KeyName, version: KeyVersion, reuse: VersionReuse) -> Result<UsedNumbers> {
+        self.ask(|inner| inner.destroy_key(name, version, reuse))
     }
     fn schedule_destruction(
         &self,

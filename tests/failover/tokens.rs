@@ -2,6 +2,7 @@
 
 use super::*;
 use keyward::hsm::HsmProvider;
+use keyward::key::VersionReuse;
 use keyward::testkit::SoftToken;
 use keyward::token::{Token, TokenUri};
 use keyward::{DataKeyLength, Decryptor, Encryptor, KeyProvider, KeyRef, WrappedKeys, WrappingAlgorithm};
@@ -58,7 +59,7 @@ fn keys_live_and_die_on_both() {
     let moved = failover.rewrap_data_key(&wrapped, &context(), &key(), keyward::Origin::Unverified).unwrap();
     failover.disable_key(&key(), made.version).unwrap();
     assert_kind(failover.unwrap_data_key(&wrapped, &context()), ErrorKind::KeyState);
-    failover.destroy_key(&key(), made.version).unwrap();
+    failover.destroy_key(&key(), made.version, VersionReuse::Refuse).unwrap();
     assert_kind(failover.unwrap_data_key(&wrapped, &context()), ErrorKind::KeyNotFound);
     for (token, one) in tokens.iter().zip(&moved) {
         let alone = token.provider();

@@ -50,7 +50,9 @@ impl Work {
             Self::Generate(algorithm) | Self::Import(algorithm) | Self::Wrap(algorithm) => algorithm,
             Self::Transport => WrappingAlgorithm::AesGcm,
         };
-        PlannedKey::new("a".parse().unwrap(), algorithm, KekId::from_bytes(id))
+        // Each run has the next version: no number is used twice.
+        let version = (u32::from(run) + 1).to_string();
+        PlannedKey::new("a".parse().unwrap(), algorithm, KekId::from_bytes(id)).version(version.parse().unwrap())
     }
 
     /// Does it, on the second token or on both.
@@ -274,7 +276,7 @@ fn child(pair: &Pair, work: usize, plan: &PlannedKey) -> std::process::ExitStatu
     let uri = |faulty: &Faulty| faulty.soft.uri().token().unwrap().to_owned();
     let output = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "crossing::child_process", "--ignored", "--nocapture"])
-        .env("KEYWARD_CROSSING", format!("{work} {}", plan.kek_id))
+        .env("KEYWARD_CROSSING", format!("{work} {}:{}", plan.version, plan.kek_id))
         .env("KEYWARD_CROSSING_SOURCE", uri(&pair.source))
         .env("KEYWARD_CROSSING_BACKUP", uri(&pair.backup))
         .env("KEYWARD_CROSSING_SOURCE_MODULE", pair.source.module())
@@ -297,7 +299,8 @@ const SOFT_PIN: &str = "test-user-pin";
 fn child_process() {
     let env = |name: &str| std::env::var(format!("KEYWARD_CROSSING{name}")).unwrap();
     let asked = env("");
-    let (work, id) = asked.split_once(' ').unwrap();
+    let (work, planned) = asked.split_once(' ').unwrap();
+    let (version, id) = planned.split_once(':').unwrap();
     let work = Work::ALL[work.parse::<usize>().unwrap()];
     let open = |which: &str| {
         let uri: TokenUri = format!("pkcs11:token={}", env(which)).parse().unwrap();
@@ -305,7 +308,7 @@ fn child_process() {
         provider(Token::open_with(&uri, TokenOptions::default().pin(Pin::new(env("_PIN")))).unwrap())
     };
     let (source, backup) = (open("_SOURCE"), open("_BACKUP"));
-    let mut plan = work.plan(0);
+    let mut plan = work.plan(0).version(version.parse().unwrap());
     plan.kek_id = id.parse().unwrap();
     work.run(&source, &backup, &plan).unwrap();
 }

@@ -81,3 +81,33 @@ fn a_version_that_is_disabled_during_a_rotation_stays_so() {
     assert_eq!(found(), [(1, KeyState::Disabled), (2, KeyState::Active)]);
     assert_eq!(state(&faulty), (KeyState::Disabled, true));
 }
+
+#[test]
+fn what_is_changed_of_a_key_during_a_rotation_wins() {
+    let faulty = Faulty::new();
+    let (hsm, key) = faulty.with_key(WrappingAlgorithm::AesGcm, faulty.options());
+    // The new key is there and its record is not finished: what was copied into that was read before.
+    faulty.script("C_CreateObject 2 hang\n* * log");
+    std::thread::scope(|scope| {
+        let rotation = scope.spawn(|| hsm.rotate_key(&key, None));
+        let began = Instant::now();
+        let mut log = Vec::new();
+        // The record of the pending key was read to be replaced, after its canary was opened.
+        let mut hangs = || {
+            log.extend(faulty.log().into_iter().map(|(function, _)| function));
+            let opened = log.iter().position(|function| function == "C_Decrypt").unwrap_or(log.len());
+            log[opened..].iter().any(|function| function == "C_GetAttributeValue")
+        };
+        while !hangs() && began.elapsed() < Duration::from_secs(20) {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        let session = recovery::raw::logged_in(&faulty.soft);
+        recovery::records::rewrite(&session, "a:1", |text| format!("{text}description changed meanwhile\n"));
+        faulty.well();
+        assert_eq!(rotation.join().unwrap().unwrap().version.get(), 2);
+    });
+    let session = recovery::raw::logged_in(&faulty.soft);
+    for (_, label, text) in recovery::records::all(&session) {
+        assert_eq!(recovery::records::field(&text, "description"), Some("changed meanwhile"), "{label}: {text}");
+    }
+}

@@ -6,6 +6,8 @@ mod faulty;
 mod hard;
 mod leaks;
 mod life;
+mod limited;
+mod numbers;
 mod outputs;
 mod recovery;
 mod silence;

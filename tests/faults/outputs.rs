@@ -2,6 +2,7 @@
 
 use super::*;
 use keyward::KeyAdmin;
+use keyward::key::VersionReuse;
 
 #[test]
 fn strange_but_right_answers_change_nothing() {
@@ -18,7 +19,7 @@ fn strange_but_right_answers_change_nothing() {
             assert_eq!(hsm.list_keys().unwrap().len(), 1, "{strange}");
             hsm.rotate_key(&key, None).unwrap();
             assert_works(&hsm, &key);
-            hsm.destroy_key(&key, keyward::KeyVersion::FIRST).unwrap();
+            hsm.destroy_key(&key, keyward::KeyVersion::FIRST, VersionReuse::Refuse).unwrap();
         }
     }
 }

@@ -182,5 +182,9 @@ fn a_key_that_took_anothers_place_protects_nothing() {
     }
 }
 
+#[path = "../provider/records.rs"]
+#[allow(dead_code, reason = "shared with the suite of providers")]
+pub(crate) mod records;
+
 #[path = "../provider/raw.rs"]
 pub(crate) mod raw;

@@ -1,6 +1,7 @@
 //! What policies decide, and what is asked of the provider before they have.
 
 use super::*;
+use keyward::key::VersionReuse;
 
 fn generate(provider: &impl KeyProvider) -> Result<(keyward::DataKey, WrappedKeys)> {
     provider.generate_data_key(&key(), &context(), DataKeyLength::Bytes32)
@@ -160,7 +161,7 @@ fn one_version_of_a_key_is_decided_about_by_itself() {
     tidy.disable_key(&key(), KeyVersion::FIRST).unwrap();
     let second = KeyVersion::FIRST.next().unwrap();
     assert_kind(tidy.disable_key(&key(), second), ErrorKind::PolicyDenied);
-    assert_kind(tidy.destroy_key(&key(), second.next().unwrap()), ErrorKind::KeyNotFound);
+    assert_kind(tidy.destroy_key(&key(), second.next().unwrap(), VersionReuse::Refuse), ErrorKind::KeyNotFound);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! How often a host may wrap under one AES-GCM key version.
 
 use super::*;
+use keyward::key::VersionReuse;
 
 fn generate(provider: &impl KeyProvider) -> Result<WrappedKeys> {
     Ok(provider.generate_data_key(&key(), &context(), DataKeyLength::Bytes32)?.1)
@@ -28,7 +29,7 @@ fn a_host_wraps_its_share_and_not_once_more() {
     opened.close().unwrap();
 
     // The count outlives the process that made it.
-    spy.keys.destroy_key(&key(), KeyVersion::FIRST.next().unwrap()).unwrap();
+    spy.keys.destroy_key(&key(), KeyVersion::FIRST.next().unwrap(), VersionReuse::Refuse).unwrap();
     spy.keys.enable_key(&key(), KeyVersion::FIRST).unwrap();
     assert_kind(generate(&governed(&spy).log(log.open()).max_gcm_wraps(3)), ErrorKind::LimitExceeded);
     generate(&governed(&spy).log(log.open()).max_gcm_wraps(4)).unwrap();

@@ -13,7 +13,7 @@ mod small_disk;
 mod spy;
 
 use keyward::audit::{AuditLog, AuditOptions};
-use keyward::key::{Operation, Principal};
+use keyward::key::{Operation, Principal, VersionReuse};
 use keyward::policy::Policies;
 use keyward::provider::Governed;
 use keyward::{
@@ -97,7 +97,7 @@ fn ways(operation: Operation) -> Vec<Way> {
         Operation::DestroyKey => vec![
             |p, _| p.schedule_destruction(&key(), KeyVersion::FIRST, SystemTime::UNIX_EPOCH).map(drop),
             |p, _| p.expire_key(&key(), KeyVersion::FIRST, SystemTime::now()),
-            |p, _| p.destroy_key(&key(), KeyVersion::FIRST),
+            |p, _| p.destroy_key(&key(), KeyVersion::FIRST, VersionReuse::Refuse).map(drop),
         ],
         Operation::AdoptKey => {
             vec![|p, _| p.adopt_key("payments").map(drop), |p, _| p.adopt_key("payments:1").map(drop)]
@@ -105,7 +105,7 @@ fn ways(operation: Operation) -> Vec<Way> {
         Operation::DescribeKey => vec![|p, _| p.describe_key(KeyRef::Name(&key())).map(drop), |p, wrapped| {
             p.describe_key(KeyRef::Kek(wrapped.iter().next().unwrap().kek_id())).map(drop)
         }],
-        Operation::ListKeys => vec![|p, _| p.list_keys().map(drop)],
+        Operation::ListKeys => vec![|p, _| p.list_keys().map(drop), |p, _| p.list_destroyed_keys().map(drop)],
         Operation::GetPublicKey => vec![|p, _| p.public_key(&key()).map(drop)],
         _ => panic!("{operation}: what does it stand for?"),
     }

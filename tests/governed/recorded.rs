@@ -2,6 +2,7 @@
 
 use super::*;
 use keyward::audit::{Filter, RecordResult, Verify, history};
+use keyward::key::VersionReuse;
 
 #[test]
 fn each_operation_is_recorded_with_who_what_and_which_key() {
@@ -104,7 +105,7 @@ fn what_fails_before_a_key_is_asked_is_a_failure_and_no_refusal() {
     let governed = governed(&spy).log(opened.clone());
     let none: KeyName = "none".parse().unwrap();
     assert_kind(governed.generate_data_key(&none, &context(), DataKeyLength::Bytes32), ErrorKind::KeyNotFound);
-    assert_kind(governed.destroy_key(&none, KeyVersion::FIRST), ErrorKind::KeyNotFound);
+    assert_kind(governed.destroy_key(&none, KeyVersion::FIRST, VersionReuse::Refuse), ErrorKind::KeyNotFound);
     opened.close().unwrap();
     let told = history(&log.path, &Filter::default()).unwrap().operations;
     let told: Vec<_> = told.iter().map(|one| (one.result.name(), one.error.as_deref().unwrap())).collect();

@@ -1,9 +1,10 @@
 //! What has become of the keys since.
 
-use crate::fixture::{Ceremony, findings, key};
+use crate::fixture::{Ceremony, findings, forget, key};
 use crate::raw;
 use cryptoki::object::Attribute;
 use keyward::hsm::PlannedKey;
+use keyward::key::VersionReuse;
 use keyward::testkit::SoftToken;
 use keyward::{KeyAdmin, KeyVersion, WrappingAlgorithm};
 
@@ -45,7 +46,8 @@ fn a_key_that_was_rotated_or_disabled_is_told_and_is_no_finding() {
 fn a_key_that_was_made_anew_with_its_label_and_id_is_another() {
     let held = Ceremony::of_one_key();
     let (hsm, id) = (held.primary.provider(), held.id("primary", "payments:1"));
-    hsm.destroy_key(&key("payments"), FIRST).unwrap();
+    hsm.destroy_key(&key("payments"), FIRST, VersionReuse::Refuse).unwrap();
+    forget(&held.primary, "payments");
     hsm.create_planned(&PlannedKey::new(key("payments"), WrappingAlgorithm::AesGcm, id)).unwrap();
     let living = held.compared(&held.primary);
     let told = findings(&living);
@@ -57,7 +59,7 @@ fn a_key_that_was_made_anew_with_its_label_and_id_is_another() {
     );
 
     // By another tool, which keeps no record.
-    hsm.destroy_key(&key("payments"), FIRST).unwrap();
+    hsm.destroy_key(&key("payments"), FIRST, VersionReuse::Refuse).unwrap();
     raw::generate(&raw::logged_in(&held.primary), "payments:1", id.as_bytes(), &[]);
     let told = findings(&held.compared(&held.primary));
     assert!(told.contains(&ANOTHER.to_owned()), "{told:?}");
@@ -67,7 +69,8 @@ fn a_key_that_was_made_anew_with_its_label_and_id_is_another() {
 fn a_disabled_key_that_was_made_anew_is_told_apart_by_its_check_value() {
     let held = Ceremony::of_one_key();
     let (hsm, id) = (held.primary.provider(), held.id("primary", "payments:1"));
-    hsm.destroy_key(&key("payments"), FIRST).unwrap();
+    hsm.destroy_key(&key("payments"), FIRST, VersionReuse::Refuse).unwrap();
+    forget(&held.primary, "payments");
     hsm.create_planned(&PlannedKey::new(key("payments"), WrappingAlgorithm::AesGcm, id)).unwrap();
     hsm.disable_key(&key("payments"), FIRST).unwrap();
     let living = held.compared(&held.primary);
@@ -78,7 +81,7 @@ fn a_disabled_key_that_was_made_anew_is_told_apart_by_its_check_value() {
 #[test]
 fn a_key_that_is_gone_is_missed() {
     let held = Ceremony::of_one_key();
-    held.second.provider().destroy_key(&key("payments"), FIRST).unwrap();
+    held.second.provider().destroy_key(&key("payments"), FIRST, VersionReuse::Refuse).unwrap();
     let id = held.id("second", "payments:1");
     let told = findings(&held.compared(&held.second));
     assert_eq!(told, [format!("'payments:1' on second: no key on the token has its CKA_ID {id}")]);

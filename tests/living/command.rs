@@ -2,6 +2,7 @@
 
 use crate::fixture::{Ceremony, key, uri};
 use crate::room::PIN;
+use keyward::key::VersionReuse;
 use keyward::testkit::SoftToken;
 use keyward::{KeyAdmin, KeyVersion};
 use serde_json::Value;
@@ -113,7 +114,7 @@ fn what_is_wrong_is_a_line_and_the_status_is_4() {
     assert!(told.contains("\nchanged: 'payments:1' on primary is disabled: "), "{told}");
     assert!(told.contains("\nnot asked: 'payments:1' on primary: it is disabled, and opens nothing\n"), "{told}");
 
-    held.primary.provider().destroy_key(&payments, KeyVersion::FIRST).unwrap();
+    held.primary.provider().destroy_key(&payments, KeyVersion::FIRST, VersionReuse::Refuse).unwrap();
     let (status, told, _) = ask(&held, &held.primary, &[]);
     assert_eq!(status, 4);
     assert!(told.starts_with("'payments:1' on primary: no key on the token has its CKA_ID "), "{told}");

@@ -1,6 +1,7 @@
 //! A ceremony on two tokens of SoftHSM that was held, signed and verified.
 
 use crate::room::{Obliging, PIN};
+use cryptoki::object::{Attribute, ObjectClass};
 use keyward::ceremony::{
     Bundle, Ended, Engine, Hash, KeyClaim, Living, Plan, Statement, Venue, Verification, Verify, WitnessSecret,
     compare, file_hash,
@@ -207,4 +208,13 @@ pub(crate) fn findings(living: &Living) -> Vec<String> {
 pub(crate) fn uri(token: &SoftToken) -> String {
     let with = token.uri_with_pin();
     with.strip_suffix(&format!("&pin-value={PIN}")).unwrap().to_owned()
+}
+
+/// Lets the token forget the numbers of a destroyed key, as only another tool does.
+pub(crate) fn forget(token: &SoftToken, name: &str) {
+    let label = format!("keyward tombstone {name}");
+    let session = crate::raw::logged_in(token);
+    let template = [Attribute::Class(ObjectClass::DATA), Attribute::Label(label.into_bytes())];
+    let [tombstone] = session.find_objects(&template).unwrap()[..] else { panic!("there is one") };
+    session.destroy_object(tombstone).unwrap();
 }

@@ -1,9 +1,10 @@
 //! `keyward key prove --bundle`.
 
 use crate::command::run;
-use crate::fixture::{Ceremony, key, uri};
+use crate::fixture::{Ceremony, forget, key, uri};
 use crate::room::PIN;
 use keyward::hsm::PlannedKey;
+use keyward::key::VersionReuse;
 use keyward::testkit::SoftToken;
 use keyward::{KeyAdmin, KeyVersion, WrappingAlgorithm};
 use serde_json::Value;
@@ -97,8 +98,9 @@ fn a_key_that_is_not_the_one_of_the_ceremony_is_warned_of() {
     assert!(!told.contains("signed by"), "{told}");
 
     let id = held.id("primary", "payments:1");
-    hsm.destroy_key(&payments, KeyVersion::FIRST).unwrap();
-    hsm.destroy_key(&payments, "2".parse().unwrap()).unwrap();
+    hsm.destroy_key(&payments, KeyVersion::FIRST, VersionReuse::Refuse).unwrap();
+    hsm.destroy_key(&payments, "2".parse().unwrap(), VersionReuse::Refuse).unwrap();
+    forget(&held.primary, "payments");
     hsm.create_planned(&PlannedKey::new(payments, WrappingAlgorithm::AesGcm, id)).unwrap();
     let (status, told, said) = json(&held, &held.primary, "payments");
     assert_eq!((status, &told["canary_opens"], &told["ceremony"]["opens_canary"]), (1, &true.into(), &false.into()));

@@ -6,6 +6,7 @@ use crate::ranges::sample;
 use crate::watched::{Request, Watched};
 use futures_util::TryStreamExt;
 use keyward::envelope::RewrapOutcome;
+use keyward::key::VersionReuse;
 use keyward::object::{EncryptedStore, Rewrapped, Sse};
 use keyward::testkit::MemoryProvider;
 use keyward::{AlgorithmChoice, ErrorKind, KeyAdmin, KeyVersion};
@@ -74,7 +75,7 @@ async fn rotation_rewraps_sidecars_and_never_reads_a_body() {
     assert_eq!(usage.keks.keys().collect::<Vec<_>>(), [&newest.kek_id]);
     let one = &usage.keks[&newest.kek_id];
     assert_eq!((one.objects, one.key.clone()), (3, Some((key(), newest.version))));
-    provider.destroy_key(&key(), KeyVersion::FIRST).unwrap();
+    provider.destroy_key(&key(), KeyVersion::FIRST, VersionReuse::Refuse).unwrap();
     for path in &paths {
         assert!(store.get(path).await.unwrap().bytes().await.unwrap() == sample(100_000));
     }
@@ -103,7 +104,7 @@ async fn objects_move_to_another_key_and_one_that_fails_stops_no_other() {
             _ => assert_eq!((one.outcome.is_ok(), one.keks), (true, vec![made.kek_id])),
         }
     }
-    provider.destroy_key(&key(), KeyVersion::FIRST).unwrap();
+    provider.destroy_key(&key(), KeyVersion::FIRST, VersionReuse::Refuse).unwrap();
     assert_eq!(store.get(&Path::from("a")).await.unwrap().bytes().await.unwrap(), "hello");
 }
 
@@ -152,7 +153,7 @@ async fn a_store_inside_without_conditional_updates_is_not_written_to_unless_tha
     assert!(matches!(error, object_store::Error::NotSupported { .. }), "{error}");
     let done = rewrap(&builder().danger_unconditional_rewrap().build().unwrap()).await;
     assert_eq!(done[0].keks, [newest.kek_id]);
-    provider.destroy_key(&key(), KeyVersion::FIRST).unwrap();
+    provider.destroy_key(&key(), KeyVersion::FIRST, VersionReuse::Refuse).unwrap();
     assert_eq!(store.get(&Path::from("a")).await.unwrap().bytes().await.unwrap(), "hello");
 }
 

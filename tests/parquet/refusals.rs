@@ -1,6 +1,7 @@
 //! What is refused, and that nothing is read then.
 
 use crate::table::{alter_wrapped_key, columns, context, kind, read, replace, token_with, uniform, write};
+use keyward::key::VersionReuse;
 use keyward::parquet::Kms;
 use keyward::testkit::{MemoryProvider, SoftToken};
 use keyward::{AlgorithmChoice, EncryptionContext, ErrorKind, KeyAdmin, KeyName, KeyVersion};
@@ -95,7 +96,7 @@ fn a_key_that_is_gone_or_not_to_be_used_opens_nothing() {
     let written = written();
     let only = Kms::new(written.token.provider().only([name("people"), name("folder")])).context(context());
     assert_eq!(kind(read(&written.path, &CryptoFactory::new(only))), ErrorKind::KeyNotFound);
-    written.token.provider().destroy_key(&name("footer"), KeyVersion::FIRST).unwrap();
+    written.token.provider().destroy_key(&name("footer"), KeyVersion::FIRST, VersionReuse::Refuse).unwrap();
     written.is_refused(ErrorKind::KeyNotFound);
 }
 

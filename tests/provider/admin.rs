@@ -2,7 +2,7 @@
 
 use super::*;
 use cryptoki::object::{Attribute, AttributeType, ObjectClass};
-use keyward::key::{KeyState, Provenance};
+use keyward::key::{KeyState, Provenance, VersionReuse};
 use keyward::{DataKeyLength, KeyProvider, KeyRef, KeyVersion};
 use std::time::SystemTime;
 
@@ -184,14 +184,16 @@ fn destroyed_is_gone_with_its_record() {
         let (token, hsm, key) = with_key(algorithm);
         let (_, wrapped) = hsm.generate_data_key(&key, &context(&[]), DataKeyLength::Bytes32).unwrap();
         hsm.rotate_key(&key, None).unwrap();
-        hsm.destroy_key(&key, KeyVersion::FIRST).unwrap();
+        hsm.destroy_key(&key, KeyVersion::FIRST, VersionReuse::Refuse).unwrap();
         assert_kind(hsm.unwrap_data_key(&wrapped, &context(&[])), ErrorKind::KeyNotFound);
-        assert_kind(hsm.destroy_key(&key, KeyVersion::FIRST), ErrorKind::KeyNotFound);
+        assert_kind(hsm.destroy_key(&key, KeyVersion::FIRST, VersionReuse::Refuse), ErrorKind::KeyNotFound);
         assert_eq!(hsm.list_keys().unwrap().len(), 1);
-        hsm.destroy_key(&key, version("2")).unwrap();
+        hsm.destroy_key(&key, version("2"), VersionReuse::Refuse).unwrap();
         assert_kind(hsm.describe_key(KeyRef::Name(&key)), ErrorKind::KeyNotFound);
         let session = raw::logged_in(&token);
-        assert_eq!(session.find_objects(&[]).unwrap(), []);
+        let left: Vec<_> = records::all(&session).into_iter().map(|(_, label, _)| label).collect();
+        assert_eq!(left, ["keyward tombstone records"]);
+        assert_eq!(raw::objects(&session, &[]).len(), 1);
     }
 }
 
@@ -222,9 +224,7 @@ fn leftovers(usage: &[Attribute]) {
     let hsm = token.provider();
     let session = raw::logged_in(&token);
     raw::generate(&session, "a:1", &[0; 16], usage);
-    let kek_id = "0".repeat(32);
-    let record = format!("keyward-key-record 1\nkek-id {kek_id}\nalgorithm aes-gcm\nprovenance generated\ncreated 1\n");
-    records::write(&session, "a:1", &record);
+    records::write(&session, "a:1", &records::pending([0; 16]));
     // Nobody uses it, so that nothing is lost with it.
     let listed = hsm.list_keys().unwrap();
     assert_eq!((listed.len(), listed[0].state), (1, KeyState::Pending));

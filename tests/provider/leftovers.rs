@@ -6,12 +6,6 @@ use keyward::hsm::Leftover;
 use keyward::key::KeyState;
 use keyward::{DataKeyLength, KekId, KeyProvider};
 
-/// A record that was never finished, made long ago.
-fn record(id: [u8; 16]) -> String {
-    let kek_id = KekId::from_bytes(id);
-    format!("keyward-key-record 1\nkek-id {kek_id}\nalgorithm aes-gcm\nprovenance generated\ncreated 1\n")
-}
-
 fn data_objects(token: &SoftToken) -> usize {
     raw::objects(&raw::logged_in(token), &[Attribute::Class(ObjectClass::DATA)]).len()
 }
@@ -31,7 +25,7 @@ fn a_token_in_order_has_none() {
 fn a_record_without_its_key_is_removed() {
     let (token, hsm, _key) = with_key(WrappingAlgorithm::AesGcm);
     let before = hsm.list_keys().unwrap();
-    records::write(&raw::logged_in(&token), "records:2", &record([8; 16]));
+    records::write(&raw::logged_in(&token), "records:2", &records::pending([8; 16]));
     let orphan = Leftover::Orphan { label: "records:2".into(), kek_id: KekId::from_bytes([8; 16]) };
     assert_eq!(hsm.leftovers().unwrap(), std::slice::from_ref(&orphan));
     assert_eq!(hsm.repair().unwrap(), [orphan]);
@@ -45,7 +39,7 @@ fn a_key_that_was_not_finished_is_removed() {
     let before = hsm.list_keys().unwrap();
     let session = raw::logged_in(&token);
     raw::generate(&session, "records:2", &[8; 16], &[Attribute::Encrypt(false), Attribute::Decrypt(false)]);
-    records::write(&session, "records:2", &record([8; 16]));
+    records::write(&session, "records:2", &records::pending([8; 16]));
     let found = hsm.leftovers().unwrap();
     let [Leftover::Unfinished(key)] = &found[..] else { panic!("{found:?}") };
     assert_eq!((key.label().as_str(), key.state), ("records:2", KeyState::Pending));
@@ -72,7 +66,7 @@ fn an_older_version_that_is_active_is_retired() {
 fn of_two_records_one_stays() {
     let (token, hsm, _key) = with_key(WrappingAlgorithm::AesGcm);
     let key = hsm.list_keys().unwrap().remove(0);
-    records::write(&raw::logged_in(&token), "records:1", &record(*key.kek_id.as_bytes()));
+    records::write(&raw::logged_in(&token), "records:1", &records::pending(*key.kek_id.as_bytes()));
     let found = hsm.leftovers().unwrap();
     assert_eq!(found, [Leftover::Records { label: key.label(), kek_id: key.kek_id }]);
     // One of them is too young for nobody to be at work with it, so this waits.
@@ -83,8 +77,8 @@ fn of_two_records_one_stays() {
 #[test]
 fn what_cannot_be_read_is_told_and_left_alone() {
     let (token, hsm, _key) = with_key(WrappingAlgorithm::AesGcm);
-    records::write(&raw::logged_in(&token), "records:1", "keyward-key-record 2\n");
-    assert_eq!(hsm.leftovers().unwrap(), [Leftover::Unreadable { label: "records:1".into() }]);
+    records::write(&raw::logged_in(&token), "records:1", "keyward-key-record 3\n");
+    assert_eq!(hsm.leftovers().unwrap(), [Leftover::Unreadable { label: "records:1".into(), newer: true }]);
     assert_eq!(hsm.repair().unwrap(), []);
     assert_eq!(data_objects(&token), 2);
     // It is no data object of anybody else that is taken for a record.

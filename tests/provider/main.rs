@@ -3,6 +3,8 @@
 mod admin;
 mod adopt;
 mod leftovers;
+mod metadata;
+mod numbers;
 mod pool;
 mod raw;
 mod records;

@@ -1,6 +1,7 @@
 //! Opening tokens, and sessions under load.
 
 use super::*;
+use keyward::key::VersionReuse;
 use keyward::token::{Pin, Token, TokenOptions};
 use keyward::{DataKeyLength, KeyProvider};
 use std::time::Duration;
@@ -43,7 +44,7 @@ fn keys_come_and_go_while_others_work() {
                     let other = name(&format!("k-{thread}-{round}"));
                     hsm.create_key(&other, AlgorithmChoice::Auto).unwrap();
                     hsm.rotate_key(&other, None).unwrap();
-                    hsm.destroy_key(&other, keyward::KeyVersion::FIRST).unwrap();
+                    hsm.destroy_key(&other, keyward::KeyVersion::FIRST, VersionReuse::Refuse).unwrap();
                 }
             });
             scope.spawn(move || {

@@ -7,7 +7,7 @@ use crate::keyring::{Keyring, kek_id, unwrapped, wrap};
 use crate::place::{Place, both_keys, new_key, old_entry, old_envelope, old_key, rewrap};
 use crate::raw::{Parts, SlotCopy};
 use keyward::envelope::{DetachedSlots, Rewrap, RewrapOutcome};
-use keyward::key::{AlgorithmChoice, KeyDescription};
+use keyward::key::{AlgorithmChoice, KeyDescription, VersionReuse};
 use keyward::testkit::MemoryProvider;
 use keyward::{
     DataKey, DataKeyLength, Decryptor, EncryptionContext, Encryptor, ErrorKind, KeyAdmin, KeyName, KeyProvider, KeyRef,
@@ -61,7 +61,7 @@ fn the_old_version_may_be_disabled_and_destroyed_afterwards() {
     let read = || Decryptor::new(&provider).context(context()).decrypt(&place.bytes());
     provider.disable_key(&main, KeyVersion::FIRST).unwrap();
     assert_eq!(read().unwrap(), TEXT);
-    provider.destroy_key(&main, KeyVersion::FIRST).unwrap();
+    provider.destroy_key(&main, KeyVersion::FIRST, VersionReuse::Refuse).unwrap();
     assert_eq!(read().unwrap(), TEXT);
     assert_eq!(rewrap(&provider).file(&place.path).unwrap(), RewrapOutcome::Unchanged);
 }

@@ -1,6 +1,7 @@
 //! `keyward key`: the life of a master key.
 
 mod destroy;
+pub(crate) mod destroyed;
 mod expire;
 pub(crate) mod listing;
 mod managed;
@@ -41,6 +42,9 @@ pub(crate) enum KeyCommand {
     },
     /// List all versions of all keys
     List {
+        /// List the keys whose versions were all destroyed instead
+        #[arg(long)]
+        destroyed: bool,
         #[command(flatten)]
         format: Format,
     },
@@ -137,7 +141,8 @@ impl KeyCommand {
                 app.check_allowed(&name)?;
                 done("created", &app.provider()?.create_key(&name, algorithm.into())?, format)?;
             }
-            Self::List { format } => list(app, format)?,
+            Self::List { destroyed: false, format } => list(app, format)?,
+            Self::List { destroyed: true, format } => destroyed::list(app, format)?,
             Self::Show { key, format } => show(app, &key, format)?,
             Self::Prove(args) => return args.run(app),
             Self::Rotate(args) => args.run(app)?,

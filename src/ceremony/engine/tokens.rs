@@ -10,7 +10,7 @@ use crate::ceremony::transcript::Transcript;
 use crate::ceremony::verify::serials;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hsm::PlannedKey;
-use crate::key::{KekId, WrappingAlgorithm};
+use crate::key::{KekId, KeyName, KeyVersion, WrappingAlgorithm};
 use crate::token::{Module, Pin, TokenInfo, TokenInit, TokenUri};
 use std::sync::Arc;
 
@@ -91,12 +91,17 @@ impl Engine<'_> {
         let officer = Pin::new(self.journal.run().to_string());
         let info = module.initialize(&TokenInit::new(label, officer).user_pin(pin.clone()))?;
         let hsm = self.log_in(name, &TokenUri::of(&info, module.path()), pin)?;
-        for gone in self.plan.destroy.iter().filter(|gone| gone.token == *name) {
-            if let Some((key, version)) = gone.key.split_once(':') {
-                let id = KekId::from_bytes(*crate::audit::Id::random()?.as_bytes());
-                let key = PlannedKey::new(key.parse()?, WrappingAlgorithm::AesGcm, id).version(version.parse()?);
-                hsm.create_planned(&key)?;
+        let mut gone = Vec::new();
+        for planned in self.plan.destroy.iter().filter(|gone| gone.token == *name) {
+            if let Some((key, version)) = planned.key.split_once(':') {
+                gone.push((version.parse::<KeyVersion>()?, key.parse::<KeyName>()?));
             }
+        }
+        // Lower versions first: numbers only grow.
+        gone.sort();
+        for (version, key) in gone {
+            let id = KekId::from_bytes(*crate::audit::Id::random()?.as_bytes());
+            hsm.create_planned(&PlannedKey::new(key, WrappingAlgorithm::AesGcm, id).version(version))?;
         }
         Ok(info)
     }

@@ -4,11 +4,12 @@ mod keys;
 
 use super::{Verification, claims};
 use crate::audit::{Hash, Id};
-use crate::ceremony::entry::{Entry, Fact};
+use crate::ceremony::entry::{Entry, Fact, ObjectFact};
 use crate::ceremony::name::Name;
 use crate::ceremony::plan::{Custody, Plan, PlannedToken};
 use crate::ceremony::step::{Step, StepId, StepKind};
 use crate::ceremony::transcript::{Progress, Transcript};
+use crate::hsm::TOMBSTONE_LABEL;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub(super) fn check(found: &mut Verification, plan: &Plan, transcript: &Transcript, steps: &[Step]) {
@@ -193,9 +194,9 @@ impl Check<'_> {
         let is_it = |fact: &Fact| matches!(fact, Fact::Inventory { token, .. } if *token == planned.name);
         match only(facts, is_it) {
             Some(Fact::Inventory { objects, .. })
-                if self.rehearsal || objects.len() as u64 == u64::from(planned.objects_before) => {}
+                if self.rehearsal || counted(objects) == u64::from(planned.objects_before) => {}
             Some(Fact::Inventory { objects, .. }) => {
-                let (there, wanted) = (objects.len(), planned.objects_before);
+                let (there, wanted) = (counted(objects), planned.objects_before);
                 problems.push(format!("there were {there} objects before, and the plan says {wanted}"));
             }
             _ => problems.push("it is not told which objects were on the token before".into()),
@@ -209,8 +210,9 @@ impl Check<'_> {
             return;
         };
         let wanted = self.objects_after(planned);
-        if objects.len() as u64 != wanted {
-            problems.push(format!("there were {} objects, and the plan says {wanted}", objects.len()));
+        let there = counted(objects);
+        if there != wanted {
+            problems.push(format!("there were {there} objects, and the plan says {wanted}"));
         }
         for object in objects.iter().filter(|object| object.extractable) {
             problems.push(format!("the key '{}' could leave the token", object.label));
@@ -238,11 +240,17 @@ impl Check<'_> {
         let identify = StepKind::IdentifyToken { token: planned.name.clone() }.id();
         let before = self.progress.done(&identify).map_or(&[][..], |done| &done.facts);
         let seen = before.iter().find_map(|fact| match fact {
-            Fact::Inventory { objects, .. } => Some(objects.len() as u64),
+            Fact::Inventory { objects, .. } => Some(counted(objects)),
             _ => None,
         });
         (after + seen.unwrap_or_default()).saturating_sub(planned.objects_before.into())
     }
+}
+
+/// How many objects there are, without the tombstones of keys that were destroyed.
+fn counted(objects: &[ObjectFact]) -> u64 {
+    let is_tombstone = |object: &&ObjectFact| object.class == "data" && object.label.starts_with(TOMBSTONE_LABEL);
+    objects.iter().filter(|object| !is_tombstone(object)).count() as u64
 }
 
 /// The one fact of a kind; none where there are several.

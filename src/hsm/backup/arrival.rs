@@ -2,7 +2,6 @@
 
 use super::super::object::{KeyClass, MasterKey};
 use super::super::planned::{self, PlannedKey};
-use super::super::record::Record;
 use super::super::restore::Canary;
 use super::super::{create, lookup, template};
 use crate::error::{Error, ErrorKind, Result};
@@ -48,12 +47,7 @@ pub(super) fn arrive(
     provenance: Provenance,
     arrival: impl FnOnce() -> Result<ObjectHandle>,
 ) -> Result<MasterKey> {
-    planned::refuse_finished_rival(session, plan)?;
-    let record = Record::new(plan.kek_id, plan.algorithm, provenance);
-    create::write_record(session, &record, &plan.label())?;
-    if Record::find(session, plan.kek_id, &plan.label())?.is_none() {
-        return Err(planned::no_records());
-    }
+    let draft = planned::write_draft(session, plan, provenance)?;
     let arrived = arrival().and_then(|handle| {
         let key = lookup::read(session, handle, KeyClass::Aes)?.ok_or_else(|| {
             Error::new(ErrorKind::TokenUnavailable, "the token does not show the key that has just arrived")
@@ -63,7 +57,7 @@ pub(super) fn arrive(
     });
     arrived.inspect_err(|_| {
         // The token may have it although it says that it has not. Nobody has used it.
-        if let Err(left) = create::clear_up(session, KeyClass::Aes, &record, &plan.label()) {
+        if let Err(left) = create::clear_up(session, &draft) {
             tracing::warn!(label = plan.label(), %left, "what was arriving may be left behind");
         }
     })
@@ -83,10 +77,12 @@ pub(super) fn finish(session: &Session<'_>, plan: &PlannedKey, key: MasterKey, c
         false => key,
         true => {
             planned::win(session, plan, &key)?;
-            create::finish(session, &key, canary.wrapped().clone(), key.description.provenance)?
+            let numbers = planned::refuse_used_number(session, plan)?;
+            let draft = planned::resume(session, plan, &key, &numbers)?;
+            create::finish(session, &key, canary.wrapped().clone(), draft)?
         }
     };
-    Record::destroy_pending(session, plan.kek_id, &plan.label())?;
+    planned::tidy(session, plan)?;
     Ok(key)
 }
 

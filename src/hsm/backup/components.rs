@@ -3,7 +3,6 @@
 use super::super::HsmProvider;
 use super::super::object::MasterKey;
 use super::super::planned::{self, PlannedKey};
-use super::super::record::Record;
 use super::super::restore::Canary;
 use super::super::wrap::SessionObject;
 use super::super::{lookup, object::KeyClass, template};
@@ -104,7 +103,7 @@ pub fn import_components(
             Some(there) if !there.is_pending() => {
                 there.check_usable()?;
                 is_of(session, plan, &there, &value)?;
-                Record::destroy_pending(session, plan.kek_id, &plan.label())?;
+                planned::tidy(session, plan)?;
                 return Ok(there.description);
             }
             // It may be of another value, and nobody has used it.

@@ -73,26 +73,23 @@ pub fn trusted_wrap(
     pinned: &str,
 ) -> Result<TrustedWrap> {
     check(source, backup, plan, transport, pinned)?;
-    let stage = |hsm: &HsmProvider| {
-        hsm.changing(|session| {
-            // On both, before anything is made on either.
-            planned::refuse_finished_rival(session, plan)?;
-            arrival::stage(session, plan, PROVENANCE)
-        })
-    };
+    let stage = |hsm: &HsmProvider| hsm.changing(|session| arrival::stage(session, plan, PROVENANCE));
     let stages = (stage(source)?, stage(backup)?);
     match stages {
-        (Stage::Pending | Stage::Finished, Stage::Pending | Stage::Finished) => {
-            match settle(source, backup, plan) {
-                // Two attempts that were interrupted at different places. Nobody has used either key.
-                Err(error) if error.kind() == ErrorKind::NotAuthentic && stages == (Stage::Pending, Stage::Pending) => {
-                }
-                answer => return answer,
-            }
+        (Stage::Absent, Stage::Finished) => return Err(alone(plan, backup, source)),
+        (Stage::Finished, Stage::Absent) => return Err(alone(plan, source, backup)),
+        _ => {}
+    }
+    // On both, before anything is made on either.
+    for hsm in [source, backup] {
+        hsm.changing(|session| planned::refuse_used_number(session, plan).map(drop))?;
+    }
+    if !matches!(stages, (Stage::Absent, _) | (_, Stage::Absent)) {
+        match settle(source, backup, plan) {
+            // Two attempts that were interrupted at different places. Nothing was wrapped under either key.
+            Err(error) if error.kind() == ErrorKind::NotAuthentic && stages == (Stage::Pending, Stage::Pending) => {}
+            answer => return answer,
         }
-        (Stage::Absent | Stage::Pending, Stage::Absent | Stage::Pending) => {}
-        (_, Stage::Finished) => return Err(alone(plan, backup, source)),
-        (Stage::Finished, _) => return Err(alone(plan, source, backup)),
     }
     for hsm in [source, backup] {
         hsm.changing(|session| arrival::discard(session, plan, PROVENANCE))?;

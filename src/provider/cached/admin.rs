@@ -2,7 +2,10 @@
 
 use super::Cached;
 use crate::error::Result;
-use crate::key::{Adoption, AlgorithmChoice, KeyAdmin, KeyDescription, KeyName, KeyVersion, PublicKey};
+use crate::key::{
+    Adoption, AlgorithmChoice, DestroyedKey, KeyAdmin, KeyDescription, KeyName, KeyVersion, PublicKey, UsedNumbers,
+    VersionReuse,
+};
 use std::time::SystemTime;
 
 impl<P> Cached<P> {
@@ -29,6 +32,10 @@ impl<P: KeyAdmin> KeyAdmin for Cached<P> {
         self.inner.list_keys()
     }
 
+    fn list_destroyed_keys(&self) -> Result<Vec<DestroyedKey>> {
+        self.inner.list_destroyed_keys()
+    }
+
     fn rotate_key(&self, name: &KeyName, made_before: Option<SystemTime>) -> Result<KeyDescription> {
         self.changing(|inner| inner.rotate_key(name, made_before))
     }
@@ -41,8 +48,8 @@ impl<P: KeyAdmin> KeyAdmin for Cached<P> {
         self.changing(|inner| inner.enable_key(name, version))
     }
 
-    fn destroy_key(&self, name: &KeyName, version: KeyVersion) -> Result<()> {
-        self.changing(|inner| inner.destroy_key(name, version))
+    fn destroy_key(&self, name: &KeyName, version: KeyVersion, reuse: VersionReuse) -> Result<UsedNumbers> {
+        self.changing(|inner| inner.destroy_key(name, version, reuse))
     }
 
     fn schedule_destruction(

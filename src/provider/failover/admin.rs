@@ -4,7 +4,8 @@ use super::siblings::of_member;
 use super::{Failover, Kind};
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::{
-    Adoption, AlgorithmChoice, KeyAdmin, KeyDescription, KeyName, KeyProvider, KeyRef, KeyVersion, PublicKey,
+    Adoption, AlgorithmChoice, DestroyedKey, KeyAdmin, KeyDescription, KeyName, KeyProvider, KeyRef, KeyVersion,
+    PublicKey, UsedNumbers, VersionReuse,
 };
 use crate::provider::members::AskNext;
 use std::time::SystemTime;
@@ -20,16 +21,15 @@ impl<P: KeyProvider + KeyAdmin + 'static> KeyAdmin for Failover<P> {
     }
 
     fn list_keys(&self) -> Result<Vec<KeyDescription>> {
-        if self.kind == Kind::Replicas {
-            return self.first(AskNext::IfUnavailable, P::list_keys);
-        }
-        let mut keys = Vec::new();
-        for member in self.members.iter() {
-            let listed = self.members.call(member, P::list_keys);
-            keys.extend(listed.map_err(|error| of_member(&member.name, error))?);
-        }
+        let mut keys = self.list(P::list_keys)?;
         // Stable: of one name and version, in the order of the members.
         keys.sort_by(|one, other| (&one.name, one.version).cmp(&(&other.name, other.version)));
+        Ok(keys)
+    }
+
+    fn list_destroyed_keys(&self) -> Result<Vec<DestroyedKey>> {
+        let mut keys = self.list(P::list_destroyed_keys)?;
+        keys.sort_by(|one, other| one.name.cmp(&other.name));
         Ok(keys)
     }
 
@@ -54,8 +54,13 @@ impl<P: KeyProvider + KeyAdmin + 'static> KeyAdmin for Failover<P> {
         first_of(self.change(None, |provider| provider.enable_key(name, version))?)
     }
 
-    fn destroy_key(&self, name: &KeyName, version: KeyVersion) -> Result<()> {
-        self.change(Some(ErrorKind::KeyNotFound), |provider| provider.destroy_key(name, version)).map(drop)
+    fn destroy_key(&self, name: &KeyName, version: KeyVersion, reuse: VersionReuse) -> Result<UsedNumbers> {
+        let destroy = |provider: &P| provider.destroy_key(name, version, reuse);
+        let changed = self.change(Some(ErrorKind::KeyNotFound), destroy)?;
+        match changed.contains(&Some(UsedNumbers::Forgotten)) {
+            true => Ok(UsedNumbers::Forgotten),
+            false => Ok(UsedNumbers::Remembered),
+        }
     }
 
     fn schedule_destruction(
@@ -104,6 +109,19 @@ impl<P: KeyProvider + KeyAdmin + 'static> Failover<P> {
             Some(error) if changed.iter().all(Option::is_none) => Err(error),
             _ => Ok(changed),
         }
+    }
+
+    /// Lists what the first replica has, or what all siblings have.
+    fn list<T>(&self, list: impl Fn(&P) -> Result<Vec<T>>) -> Result<Vec<T>> {
+        if self.kind == Kind::Replicas {
+            return self.first(AskNext::IfUnavailable, list);
+        }
+        let mut all = Vec::new();
+        for member in self.members.iter() {
+            let listed = self.members.call(member, &list);
+            all.extend(listed.map_err(|error| of_member(&member.name, error))?);
+        }
+        Ok(all)
     }
 
     fn check_may_change(&self) -> Result<()> {

@@ -5,7 +5,8 @@ use super::asked::Asked;
 use crate::audit::EventKey;
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::{
-    Adoption, AlgorithmChoice, KeyAdmin, KeyDescription, KeyName, KeyProvider, KeyRef, KeyVersion, Operation, PublicKey,
+    Adoption, AlgorithmChoice, DestroyedKey, KeyAdmin, KeyDescription, KeyName, KeyProvider, KeyRef, KeyVersion,
+    Operation, PublicKey, UsedNumbers, VersionReuse,
 };
 use crate::policy::Resource;
 use std::time::SystemTime;
@@ -24,6 +25,12 @@ impl<P: KeyProvider + KeyAdmin> KeyAdmin for Governed<P> {
         self.recorded(asked, Vec::new(), &[], || self.inner.list_keys(), |_| Vec::new())
     }
 
+    fn list_destroyed_keys(&self) -> Result<Vec<DestroyedKey>> {
+        let asked = Asked::of(Operation::ListKeys);
+        self.decide(asked, Resource::All).map_err(|error| self.refused(asked, [], error))?;
+        self.recorded(asked, Vec::new(), &[], || self.inner.list_destroyed_keys(), |_| Vec::new())
+    }
+
     fn rotate_key(&self, name: &KeyName, made_before: Option<SystemTime>) -> Result<KeyDescription> {
         let rotate = || self.inner.rotate_key(name, made_before);
         self.on_current(Operation::RotateKey, name, rotate, one)
@@ -37,8 +44,8 @@ impl<P: KeyProvider + KeyAdmin> KeyAdmin for Governed<P> {
         self.on_version(Operation::EnableKey, name, version, || self.inner.enable_key(name, version))
     }
 
-    fn destroy_key(&self, name: &KeyName, version: KeyVersion) -> Result<()> {
-        self.on_version(Operation::DestroyKey, name, version, || self.inner.destroy_key(name, version))
+    fn destroy_key(&self, name: &KeyName, version: KeyVersion, reuse: VersionReuse) -> Result<UsedNumbers> {
+        self.on_version(Operation::DestroyKey, name, version, || self.inner.destroy_key(name, version, reuse))
     }
 
     fn schedule_destruction(

@@ -2,6 +2,7 @@
 
 use super::*;
 use keyward::hsm::{Canary, CheckValue, Claim};
+use keyward::key::VersionReuse;
 use keyward::{AlgorithmChoice, KeyVersion};
 
 #[test]
@@ -96,9 +97,12 @@ fn an_inventory_counts_what_is_there() {
     assert_eq!((full.keys, full.pending_keys, full.records, full.transport_keys), (2, 0, 2, 1));
     assert_eq!((full.others, full.session_objects, full.audit_keys), (empty.others, 0, 0));
     transport.destroy().unwrap();
-    hsm.destroy_key(&name("other"), KeyVersion::FIRST).unwrap();
-    hsm.destroy_key(&name("records"), KeyVersion::FIRST).unwrap();
-    assert_eq!(hsm.inventory().unwrap(), empty);
+    hsm.destroy_key(&name("other"), KeyVersion::FIRST, VersionReuse::Refuse).unwrap();
+    hsm.destroy_key(&name("records"), KeyVersion::FIRST, VersionReuse::Refuse).unwrap();
+    // Two keys that are remembered.
+    let end = hsm.inventory().unwrap();
+    assert_eq!((end.tombstones, end.data_objects, end.records, end.keys), (2, 2, 0, 0));
+    assert_eq!((end.secret_keys, end.private_keys, end.others), (0, 0, empty.others));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use super::*;
 use keyward::KeyRef;
 use keyward::hsm::backup::{TransportKey, prove_same, trusted_wrap};
 use keyward::hsm::{CheckValue, Claim};
-use keyward::key::KeyState;
+use keyward::key::{KeyState, VersionReuse};
 
 /// A transport key on the backup token, and its fingerprint, as people compared it.
 fn transport(backup: &HsmProvider) -> (TransportKey, String) {
@@ -144,7 +144,7 @@ fn a_key_that_is_finished_on_one_token_alone_is_not_made_again() {
     let (transport, pinned) = transport(&backup);
     let plan = plan("records", WrappingAlgorithm::AesKw);
     trusted_wrap(&source, &backup, &plan, &transport, &pinned).unwrap();
-    backup.destroy_key(&plan.name, plan.version).unwrap();
+    backup.destroy_key(&plan.name, plan.version, VersionReuse::Refuse).unwrap();
     let error = assert_kind(trusted_wrap(&source, &backup, &plan, &transport, &pinned), ErrorKind::KeyExists);
     assert!(error.to_string().contains("can leave neither"), "{error}");
     assert_opens(&source, &source, &plan.name);

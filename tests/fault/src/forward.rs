@@ -2,6 +2,7 @@
 //! what it was given.
 
 use crate::instance::{Instance, Plan, instance};
+use crate::limits;
 use cryptoki_sys::*;
 
 /// The real module's functions, with ours in place of those that can go wrong.
@@ -84,22 +85,42 @@ with_session! {
     C_GetSessionInfo(info: CK_SESSION_INFO_PTR);
     C_Login(user: CK_USER_TYPE, pin: CK_UTF8CHAR_PTR, len: CK_ULONG);
     C_Logout();
-    C_CreateObject(template: CK_ATTRIBUTE_PTR, count: CK_ULONG, object: CK_OBJECT_HANDLE_PTR);
-    C_CopyObject(object: CK_OBJECT_HANDLE, template: CK_ATTRIBUTE_PTR, count: CK_ULONG, copy: CK_OBJECT_HANDLE_PTR);
     C_DestroyObject(object: CK_OBJECT_HANDLE);
     C_SetAttributeValue(object: CK_OBJECT_HANDLE, template: CK_ATTRIBUTE_PTR, count: CK_ULONG);
     C_FindObjectsInit(template: CK_ATTRIBUTE_PTR, count: CK_ULONG);
     C_FindObjectsFinal();
     C_DecryptInit(mechanism: CK_MECHANISM_PTR, key: CK_OBJECT_HANDLE);
-    C_GenerateKey(mechanism: CK_MECHANISM_PTR, template: CK_ATTRIBUTE_PTR, count: CK_ULONG, key: CK_OBJECT_HANDLE_PTR);
-    C_GenerateKeyPair(mechanism: CK_MECHANISM_PTR, public: CK_ATTRIBUTE_PTR, public_count: CK_ULONG,
-        private: CK_ATTRIBUTE_PTR, private_count: CK_ULONG, public_key: CK_OBJECT_HANDLE_PTR,
-        private_key: CK_OBJECT_HANDLE_PTR);
-    C_UnwrapKey(mechanism: CK_MECHANISM_PTR, key: CK_OBJECT_HANDLE, wrapped: CK_BYTE_PTR, len: CK_ULONG,
-        template: CK_ATTRIBUTE_PTR, count: CK_ULONG, object: CK_OBJECT_HANDLE_PTR);
     C_GenerateRandom(out: CK_BYTE_PTR, len: CK_ULONG);
     C_SignInit(mechanism: CK_MECHANISM_PTR, key: CK_OBJECT_HANDLE);
     C_Sign(data: CK_BYTE_PTR, len: CK_ULONG, signature: CK_BYTE_PTR, signature_len: CK_ULONG_PTR);
+}
+
+/// Those that make an object of this template, which a limited token may refuse.
+macro_rules! making {
+    ($($name:ident($($argument:ident: $type:ty),*) from $template:ident, $count:ident;)*) => {$(
+        unsafe extern "C" fn $name(session: CK_SESSION_HANDLE $(, $argument: $type)*) -> CK_RV {
+            around(stringify!($name), Some(session), |instance, plan| {
+                // SAFETY: as many attributes as the caller says.
+                match unsafe { limits::refusal(instance, plan, session, $template, $count) } {
+                    Some(code) => code,
+                    None => real!(instance, $name(session $(, $argument)*)),
+                }
+            })
+        }
+    )*};
+}
+
+making! {
+    C_CreateObject(template: CK_ATTRIBUTE_PTR, count: CK_ULONG, object: CK_OBJECT_HANDLE_PTR) from template, count;
+    C_CopyObject(object: CK_OBJECT_HANDLE, template: CK_ATTRIBUTE_PTR, count: CK_ULONG, copy: CK_OBJECT_HANDLE_PTR)
+        from template, count;
+    C_GenerateKey(mechanism: CK_MECHANISM_PTR, template: CK_ATTRIBUTE_PTR, count: CK_ULONG, key: CK_OBJECT_HANDLE_PTR)
+        from template, count;
+    C_GenerateKeyPair(mechanism: CK_MECHANISM_PTR, public: CK_ATTRIBUTE_PTR, public_count: CK_ULONG,
+        private: CK_ATTRIBUTE_PTR, private_count: CK_ULONG, public_key: CK_OBJECT_HANDLE_PTR,
+        private_key: CK_OBJECT_HANDLE_PTR) from private, private_count;
+    C_UnwrapKey(mechanism: CK_MECHANISM_PTR, key: CK_OBJECT_HANDLE, wrapped: CK_BYTE_PTR, len: CK_ULONG,
+        template: CK_ATTRIBUTE_PTR, count: CK_ULONG, object: CK_OBJECT_HANDLE_PTR) from template, count;
 }
 
 unsafe extern "C" fn C_Initialize(arguments: CK_VOID_PTR) -> CK_RV {

@@ -64,6 +64,10 @@ pub(crate) struct Plan {
     pub(crate) zero_iv: bool,
     pub(crate) too_small_first: bool,
     pub(crate) kill_after: bool,
+    /// How many objects the token has room for, and how many bytes each value of one.
+    pub(crate) max_objects: Option<CK_ULONG>,
+    pub(crate) max_value: Option<CK_ULONG>,
+    pub(crate) no_data_objects: bool,
     log: bool,
 }
 
@@ -169,6 +173,9 @@ impl Instance {
                 Action::Kill => kill_this_process(),
                 Action::KillAfter => plan.kill_after = true,
                 Action::Log => plan.log = true,
+                Action::MaxObjects(n) => plan.max_objects = Some(n as CK_ULONG),
+                Action::MaxValue(n) => plan.max_value = Some(n as CK_ULONG),
+                Action::NoDataObjects => plan.no_data_objects = true,
             }
         }
         self.live(function, dead, &mut plan);

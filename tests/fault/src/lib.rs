@@ -29,6 +29,12 @@
 //! | `kill` | the process is killed before the call, as by `kill -9` |
 //! | `kill-after` | the same, after the token did what it was asked to and before anybody hears of it |
 //! | `log` | the call is logged: `FUNCTION CODE` |
+//! | `max-objects N` | a token with room for N objects: another is refused with `CKR_DEVICE_MEMORY` |
+//! | `max-value N` | a token with room for N bytes in a value of an object: the same |
+//! | `no-data-objects` | a token that keeps no data objects: one is refused with `CKR_TEMPLATE_INCONSISTENT` |
+//!
+//! The last three are about what makes objects of the token: `C_CreateObject`, `C_CopyObject`, `C_GenerateKey`,
+//! `C_GenerateKeyPair` and `C_UnwrapKey`.
 //!
 //! The real module is initialized once and never finalized: several instances in a process share it.
 
@@ -38,6 +44,7 @@
 mod codes;
 mod forward;
 mod instance;
+mod limits;
 mod script;
 
 use cryptoki_sys::{CK_FUNCTION_LIST, CK_RV, CKR_ARGUMENTS_BAD, CKR_GENERAL_ERROR, CKR_OK};

@@ -78,6 +78,9 @@ pub(crate) enum Action {
     Kill,
     KillAfter,
     Log,
+    MaxObjects(u64),
+    MaxValue(u64),
+    NoDataObjects,
 }
 
 impl Script {
@@ -141,6 +144,9 @@ fn parse_rule(line: &str) -> Option<Rule> {
         ("kill", None) => Action::Kill,
         ("kill-after", None) => Action::KillAfter,
         ("log", None) => Action::Log,
+        ("max-objects", Some(n)) => Action::MaxObjects(n.parse().ok()?),
+        ("max-value", Some(n)) => Action::MaxValue(n.parse().ok()?),
+        ("no-data-objects", None) => Action::NoDataObjects,
         _ => return None,
     };
     Some(Rule { function, calls: parse_calls(calls)?, action, seen: AtomicU64::new(0) })

@@ -5,7 +5,7 @@ use crate::duration::in_words;
 use crate::key::listing::date;
 use crate::output::count;
 use keyward::hsm::Leftover;
-use keyward::key::{KeyDescription, KeyState, Operation};
+use keyward::key::{DestroyedKey, KeyDescription, KeyState, Operation};
 use keyward::{KeyName, WrappingAlgorithm};
 use std::time::{Duration, SystemTime};
 
@@ -21,6 +21,17 @@ pub(super) fn look_at(keys: &[KeyDescription], now: SystemTime) -> Vec<Check> {
         checks.extend(dates(key, now));
     }
     checks
+}
+
+/// The keys that were destroyed: no fault, but what an operator who misses one looks for.
+pub(super) fn destroyed(keys: &[DestroyedKey]) -> impl Iterator<Item = Check> {
+    keys.iter().map(|key| {
+        let (name, highest) = (&key.name, key.highest_version);
+        let latest = key.versions.iter().max_by_key(|gone| gone.destroyed);
+        let when = latest.and_then(|gone| date(gone.destroyed)).map(|on| format!(", the last on {on}"));
+        let text = format!("key '{name}': all versions up to {highest} are destroyed{}", when.unwrap_or_default());
+        Check::ok("destroyed", text)
+    })
 }
 
 fn unsound(key: &KeyDescription, problem: &str) -> Check {
@@ -80,7 +91,7 @@ fn dates(key: &KeyDescription, now: SystemTime) -> Option<Check> {
 
 pub(super) fn leftover(what: &Leftover) -> Check {
     match what {
-        Leftover::Unfinished(_) | Leftover::Orphan { .. } | Leftover::Records { .. } => {
+        Leftover::Unfinished(_) | Leftover::Orphan { .. } | Leftover::Records { .. } | Leftover::Tombstone { .. } => {
             let name = if matches!(what, Leftover::Unfinished(_)) { "unfinished" } else { "record" };
             Check::warning(
                 name,
@@ -93,10 +104,15 @@ pub(super) fn leftover(what: &Leftover) -> Check {
                 format!("`keyward key enable {}` lets it recover only; so does `keyward doctor --repair`", key.label());
             Check::warning("still-active", what.to_string(), remedy)
         }
+        Leftover::Unreadable { newer: true, .. } => Check::warning(
+            "record",
+            what.to_string(),
+            "use that version of Keyward: this one uses and changes no key that the record may be about",
+        ),
         _ => Check::warning(
             "record",
             what.to_string(),
-            "a newer version of Keyward may read it; else delete the data object with the token's own tool",
+            "keys that it may be about are not used; find out what damaged it, and delete the data object with the token's own tool",
         ),
     }
 }
@@ -110,6 +126,7 @@ pub(super) fn repaired_by(what: &Leftover) -> Option<(Operation, KeyName)> {
             Some((Operation::DestroyKey, named(label)?))
         }
         Leftover::StillActive(key) => Some((Operation::RotateKey, key.name.clone())),
+        Leftover::Tombstone { name } => Some((Operation::RotateKey, name.clone())),
         _ => None,
     }
 }

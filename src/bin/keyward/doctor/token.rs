@@ -27,6 +27,8 @@ pub(super) struct Finding {
     keys: usize,
     /// How many of them may protect.
     active: usize,
+    /// The names of its keys whose versions were all destroyed.
+    destroyed: Vec<String>,
     /// How long a search takes, in microseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     search_us: Option<u128>,
@@ -133,6 +135,9 @@ impl Finding {
         self.active = keys.iter().filter(|key| key.state == KeyState::Active).count();
         self.names = names(&keys);
         self.checks.extend(keys::look_at(&keys, SystemTime::now()));
+        let destroyed = provider.list_destroyed_keys()?;
+        self.destroyed = destroyed.iter().map(|key| key.name.to_string()).collect();
+        self.checks.extend(keys::destroyed(&destroyed));
         self.checks.extend(provider.leftovers()?.iter().map(keys::leftover));
         let micros = search(provider);
         self.search_us = Some(micros);

@@ -8,7 +8,7 @@ use crate::args::{Format, KeySpec};
 use crate::duration::Span;
 use crate::output::{self, print_json, print_line};
 use clap::Args;
-use keyward::key::{KeyDescription, KeyState};
+use keyward::key::{KeyDescription, KeyState, UsedNumbers, VersionReuse};
 use keyward::{Error, ErrorKind, KeyAdmin};
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
@@ -37,6 +37,9 @@ pub(crate) struct Destroy {
     /// Disable it now, and let `key expire` destroy it after this time: 7d, 12h, 2w
     #[arg(long, value_name = "TIME")]
     after: Option<Span>,
+    /// Destroy it although the token cannot record that its number was used: a later version may get the same number
+    #[arg(long, conflicts_with = "after")]
+    allow_version_reuse: bool,
     #[command(flatten)]
     managed: Managed,
     #[command(flatten)]
@@ -73,12 +76,28 @@ impl Destroy {
         match self.after {
             Some(after) => self.schedule(&*provider, after),
             None => {
-                provider.destroy_key(&key.name, key.version)?;
+                let numbers = provider.destroy_key(&key.name, key.version, self.reuse()).map_err(with_flag)?;
+                if numbers == UsedNumbers::Forgotten {
+                    let name = &key.name;
+                    output::say(
+                        "warning",
+                        &format!(
+                            "the token keeps no record of '{name}': a later version may have a number that was used"
+                        ),
+                    );
+                }
                 if self.format.json {
                     return print_json(&KeyJson::destroyed(found));
                 }
                 Ok(print_line(&format!("destroyed {key} (KEK id {}); a search for it finds nothing", found.kek_id))?)
             }
+        }
+    }
+
+    fn reuse(&self) -> VersionReuse {
+        match self.allow_version_reuse {
+            true => VersionReuse::Allow,
+            false => VersionReuse::Refuse,
         }
     }
 
@@ -94,6 +113,19 @@ impl Destroy {
         let KeyDescription { state, kek_id, .. } = &key;
         let told = format!("scheduled {} ({state}, KEK id {kek_id})", key.label());
         Ok(print_line(&format!("{told}; `keyward key expire` destroys it after {due}"))?)
+    }
+}
+
+/// Names the flag that allows what was refused.
+fn with_flag(error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::VersionReuse => {
+            error.with_hint("rotate the key first, or add --allow-version-reuse to destroy the version all the same")
+        }
+        ErrorKind::LimitExceeded => error.with_hint(
+            "destroy an older version first, or add --allow-version-reuse: a later version may then get its number",
+        ),
+        _ => error,
     }
 }
 
