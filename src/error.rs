@@ -35,6 +35,9 @@ pub enum ErrorKind {
     /// The one answer to every failed unwrapping and decryption: wrong key, wrong context, altered
     /// or truncated bytes. It says no more on purpose.
     NotAuthentic,
+    /// The audit log is not the one that its keys and anchors vouch for: evidence of tampering. Nothing was asked of
+    /// the key.
+    Tampered,
     /// A policy refuses it. Nothing was asked of the key.
     PolicyDenied,
     /// A stated limit of the format or of a key's use is reached.

@@ -51,7 +51,7 @@ pub use sweep::{KeyObject, Sweep};
 use wraps::WrapCounter;
 
 #[cfg(feature = "governed")]
-pub use audit_key::AuditKey;
+pub use audit_key::{AuditKey, OpeningAuditKey};
 
 /// The key provider of a token.
 ///

@@ -4,6 +4,7 @@
 mod context;
 mod customer;
 mod data_key;
+mod keeper;
 mod locked;
 mod name;
 mod operation;
@@ -11,19 +12,18 @@ mod principal;
 mod provenance;
 mod provider;
 mod public;
-mod signer;
 mod wrapped;
 
 pub use context::EncryptionContext;
 pub use customer::CustomerKey;
 pub use data_key::{DataKey, DataKeyLength};
+pub use keeper::{AnchorOrder, HeadKeeper, HeadSignature, KeeperRecords};
 pub use name::{KekId, KeyName, KeyVersion};
 pub use operation::Operation;
 pub use principal::Principal;
 pub use provenance::Provenance;
 pub use provider::{Adoption, AlgorithmChoice, KeyAdmin, KeyDescription, KeyProvider, KeyRef, KeyState};
 pub use public::{PublicKey, PublicKeyProvider};
-pub use signer::{AnchorStore, Signer};
 pub use wrapped::{WrappedKey, WrappedKeys, WrappingAlgorithm};
 
 pub(crate) use wrapped::{binding, binding_digest};

@@ -18,11 +18,12 @@ use crate::output::say;
 use crate::report::{failure, message};
 use clap::{Args, Subcommand};
 use keyward::ceremony::{Bundle, Ended, Plan};
-use keyward::hsm::HsmProvider;
-use keyward::key::Operation;
+use keyward::hsm::{HsmProvider, OpeningAuditKey};
+use keyward::key::{HeadKeeper, Operation};
 use keyward::{Error, ErrorKind, KeyName};
 use rehearsal::Rehearsal;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 pub(crate) use terminal::restore;
 
@@ -106,7 +107,8 @@ fn admit(app: &App, rehearsal: bool) -> impl FnMut(Operation, &KeyName, &HsmProv
         }
         // A token that was just made has no key that signs the log: whoever writes into it next signs these lines too.
         let unsigned = || Err(Error::new(ErrorKind::TokenUnavailable, "the token of a ceremony does not sign the log"));
-        match governed::rules(app, hsm, unsigned)? {
+        let keepers = || Ok(vec![Arc::new(OpeningAuditKey::new(unsigned)) as Arc<dyn HeadKeeper>]);
+        match governed::rules(app, hsm, keepers)? {
             Ok(governed) => governed.admit(operation, key),
             Err(_) => Ok(()),
         }
