@@ -30,7 +30,7 @@ fn an_end_that_is_cut_off_is_found_at_every_byte() {
     let covered = text(&lines[..anchored]).len();
     let from = text(&lines[..anchored - 2]).len();
     for left in (from..whole.len()).rev() {
-        let report = forgery.report(&whole.as_bytes()[..left]);
+        let report = forgery.report_without_keys(&whole.as_bytes()[..left]);
         let found = report.finding.map(|found| found.diagnosis);
         // A line that lacks its newline alone is whole.
         let expected = if left + 1 >= covered { None } else { Some(Diagnosis::Cut) };

@@ -3,14 +3,18 @@
 
 mod crash;
 mod cut;
+mod evidence;
 mod fake;
 mod forged;
 mod full_disk;
 mod heads;
+mod honest;
+mod keepers;
 mod lines;
 mod on_token;
 mod rotation;
 mod shared;
+mod stopped;
 mod tampered;
 
 #[path = "../common/small_disk.rs"]
@@ -128,6 +132,13 @@ impl<'a> Forgery<'a> {
         let path = self.directory.path().join("audit.log");
         fs::write(&path, bytes).unwrap();
         verify(&path, &self.place.keeper)
+    }
+
+    /// Without signatures, which take their time.
+    fn report_without_keys(&self, bytes: &[u8]) -> Report {
+        let path = self.directory.path().join("audit.log");
+        fs::write(&path, bytes).unwrap();
+        Verify::new(path).keeper(&fake::WithoutKeys(&self.place.keeper)).unwrap().run().unwrap()
     }
 
     fn report_of(&self, lines: &[String]) -> Report {
