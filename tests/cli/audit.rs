@@ -214,3 +214,130 @@ fn the_configuration_file_names_the_log() {
         &["keyward: error: configuration file 'wrong', line 1: missing field `log`"],
     );
 }
+
+/// A bench with a key, and a configuration whose log is signed and called `db1`.
+fn signed_bench() -> Bench {
+    let bench = Bench::new();
+    bench.ok("key create payments");
+    bench.ok("audit init --public audit.pem");
+    bench.write("plain", "hello");
+    bench.write("keyward.toml", "[audit]\nlog = 'audit.log'\nname = 'db1'\n");
+    bench.ok("--config keyward.toml encrypt -k payments plain -o sealed");
+    bench.ok("--config keyward.toml decrypt sealed");
+    bench.ok("--config keyward.toml audit anchor");
+    bench
+}
+
+const ENCRYPT: &str = "--config keyward.toml encrypt -k payments plain -o other";
+
+/// What comes after a manipulation: everything is refused with the exit status of evidence.
+#[track_caller]
+fn assert_refused(bench: &Bench, what: &str) {
+    for line in [ENCRYPT, "--config keyward.toml audit anchor", "--config keyward.toml audit verify"] {
+        let done = bench.run(line);
+        assert_eq!(done.status, 4, "{line}: {} {}", done.text(), done.stderr);
+        assert!(done.stderr.contains(what) || done.text().contains(what), "{line}: {} {}", done.text(), done.stderr);
+    }
+    assert!(!bench.path("other").exists());
+}
+
+#[test]
+fn a_log_that_is_deleted_or_emptied_is_not_begun_again() {
+    let bench = signed_bench();
+    let log = bench.read("audit.log");
+    bench.write("audit.log", "");
+    assert_refused(&bench, "");
+    std::fs::remove_file(bench.path("audit.log")).unwrap();
+    assert_refused(&bench, "entries");
+    bench.write("audit.log", log);
+    bench.ok(ENCRYPT);
+}
+
+#[test]
+fn an_old_copy_is_neither_signed_nor_anchored() {
+    let bench = signed_bench();
+    let old = bench.read("audit.log");
+    bench.ok("--config keyward.toml decrypt sealed");
+    bench.ok("--config keyward.toml audit anchor");
+    bench.write("audit.log", old);
+    assert_refused(&bench, "the token has seen");
+}
+
+#[test]
+fn a_retired_log_makes_room_for_another() {
+    let bench = signed_bench();
+    std::fs::remove_file(bench.path("audit.log")).unwrap();
+    bench.refuses(
+        "audit retire db1",
+        2,
+        &[
+            "keyward: error: nothing is retired: 'db1' was not confirmed",
+            "keyward: hint: at a terminal you are asked; in a script, add --yes",
+        ],
+    );
+    let retired = bench.ok("audit retire db1 --yes");
+    assert!(retired.starts_with("retired the log 'db1' ("), "{retired}");
+    bench.refuses(
+        "audit retire db2 --yes",
+        2,
+        &["keyward: error: cannot retire the audit log 'db2': no token has an anchor of it"],
+    );
+    bench.ok(ENCRYPT);
+    assert!(bench.ok("--config keyward.toml audit verify").ends_with(": ok\n"));
+    let first = String::from_utf8(bench.read("audit.log")).unwrap();
+    assert!(first.lines().next().unwrap().contains("state retired"), "{first}");
+}
+
+#[test]
+fn heads_of_a_replaced_key_verify_with_the_token() {
+    let bench = signed_bench();
+    let made = bench.ok("audit init --rotate --public second.pem");
+    assert!(made.starts_with("made the audit key "), "{made}");
+    bench.ok(ENCRYPT);
+    assert!(bench.ok("--config keyward.toml audit verify").ends_with(": ok\n"));
+    let mut command = bench.command(crate::bench::KEYWARD);
+    command.args(["audit", "verify", "--public-key", "audit.pem", "--public-key", "second.pem", "audit.log"]);
+    let both = crate::bench::Done::of("both", command.output().unwrap());
+    assert_eq!(both.status, 0, "{}", both.stderr);
+    assert!(!both.stderr.contains("signed by another key"), "{}", both.stderr);
+}
+
+#[test]
+fn a_log_that_is_not_signed_is_said_to_be_worth_little() {
+    let bench = Bench::new();
+    bench.ok("key create payments");
+    bench.write("keyward.toml", "[audit]\nlog = 'audit.log'\nsign = false\n");
+    bench.ok("--config keyward.toml data-key generate --key payments");
+    let verified = bench.run("--config keyward.toml audit verify");
+    assert_eq!(verified.status, 0, "{}", verified.stderr);
+    assert!(verified.stderr.contains("the chain shows accidents alone"), "{}", verified.stderr);
+    let doctor = bench.ok("--config keyward.toml doctor");
+    assert!(doctor.contains("'audit.log' is not signed"), "{doctor}");
+}
+
+#[test]
+fn every_sibling_signs_and_keeps_the_anchor() {
+    let bench = Bench::new();
+    bench.init_token("second");
+    let uris = [bench.uri.clone(), bench.uri.replace("token=bench", "token=second")];
+    let conf = format!("tokens = {uris:?}\nfailover = 'siblings'\n[audit]\nlog = 'audit.log'\nname = 'db1'\n");
+    bench.write("keyward.toml", conf);
+    bench.write("plain", "hello");
+    let run = |line: &str| {
+        let mut command = bench.command(crate::bench::KEYWARD);
+        command.args(["--config", "keyward.toml"]).args(line.split(' '));
+        crate::bench::Done::of(line, command.output().unwrap())
+    };
+    let made = run("audit init --public audit.pem").ok();
+    assert!(made.starts_with("made the audit keys ") && made.contains(" and "), "{made}");
+    run("key create payments").ok();
+    run("encrypt -k payments plain -o sealed").ok();
+    let verified = run("audit verify");
+    assert!(verified.status == 0 && verified.text().contains("anchored at entry"), "{}", verified.stderr);
+    // The second token alone knows the first one's key, and has the anchor.
+    let mut command = bench.command(crate::bench::KEYWARD);
+    command.env("KEYWARD_TOKEN", &uris[1]).args(["audit", "verify", "audit.log", "--name", "db1"]);
+    let second = crate::bench::Done::of("second", command.output().unwrap());
+    assert_eq!(second.status, 0, "{}{}", second.text(), second.stderr);
+    assert!(second.text().contains("anchored at entry"), "{}", second.text());
+}
