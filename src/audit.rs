@@ -7,12 +7,12 @@
 //! processes of a host share the file.
 //!
 //! A log has a [name](LogName) and keepers: tokens that sign its heads and hold its anchors, each a signed head out of
-//! reach of an attacker who writes the files. Whoever opens the log checks first that it extends what its keepers have
-//! seen, so that no honest signature covers a log that was replaced, cut or written anew.
+//! reach of an attacker who writes the files. Opening the log checks first that it extends what its keepers have
+//! seen, so that no honest signature covers a log that was replaced, cut or rewritten.
 //!
 //! [`Verify`] finds out whether a log is as it was written, with the token or with the exported public key
 //! alone. [`history`] reads the operations back. The format and what it is worth are in `docs/audit.md`:
-//! in short, whoever holds the PIN can use the token without Keyward, and what came after the last anchor on the token
+//! in short, a holder of the PIN can use the token without Keyward, and what came after the last anchor on the token
 //! is not protected yet.
 
 mod chain;

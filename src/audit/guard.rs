@@ -86,7 +86,7 @@ impl Guard {
         for (index, line) in unverified.drain(..).enumerate() {
             match is_head_signed(&chain.identity, &line, &trust.keys) {
                 Some(true) => {}
-                None if index >= asked => waiting.push(line),
+                None if index >= asked || !trust.is_complete => waiting.push(line),
                 _ => return Err(tampered(path, &format!("has a head at entry {} that no known key signed", line.seq))),
             }
         }
@@ -124,6 +124,11 @@ pub(super) fn check(
         return Err(tampered(path, &format!("has the name '{}', and the configured one is '{name}'", identity.name)));
     }
     let Some(trust) = trust else { return Ok(Guard::new(signed, None)) };
+    let is_verified = |base: &Line| is_head_signed(identity, base, &trust.keys).is_some();
+    if !trust.is_complete && tail.base.as_ref().is_some_and(|base| !is_verified(base)) {
+        // Another token signed it, which does not answer.
+        return Ok(Guard::Unchecked);
+    }
     let snapshot = snapshot(path, file, tail.len)?;
     let hash_at = |seq| match tail.hash_at(seq) {
         Some(hash) => Ok(Some(hash)),
@@ -132,7 +137,7 @@ pub(super) fn check(
     let fault = |fault| error_of(path, fault);
     check_anchors(identity, trust, tail.chain.seq, &hash_at).map_err(fault)?;
     match (trust.highest(identity.log), &tail.base) {
-        (Some(anchor), Some(base)) => check_links(identity, base, anchor, &trust.keys, &snapshot).map_err(fault)?,
+        (Some(anchor), Some(base)) => check_links(identity, base, anchor, trust, &snapshot).map_err(fault)?,
         (None, Some(Line { entry: Entry::Head { anchor: Some(Link { count, .. }), .. }, .. })) => {
             if !trust.is_complete {
                 // The token that has the anchor does not answer.
@@ -148,7 +153,7 @@ pub(super) fn check(
 /// Checks that a log may begin at `path`. Returns the anchor of the retired log whose successor it is.
 pub(super) fn check_begin<'a>(path: &Path, trust: Option<&'a Trust>) -> Result<Option<&'a Anchor>> {
     if !files::before(path)?.is_empty() {
-        // Beginning anew would hide that the end of the log is gone.
+        // A new beginning would hide that the end of the log is gone.
         return Err(tampered(path, "is gone or empty, and its older files are there"));
     }
     let anchors = trust.map_or(&[][..], |trust| &trust.anchors);

@@ -95,8 +95,8 @@ impl Verify {
         Self { path: path.into(), name: None, keys: Vec::new(), anchors: None, partial: false }
     }
 
-    /// With the name that the log must have; otherwise it is taken from the log, which whoever can write the file can
-    /// change.
+    /// With the name that the log must have; otherwise it is taken from the log, which an attacker who can write
+    /// the file can change.
     #[must_use]
     pub fn name(mut self, name: LogName) -> Self {
         self.name = Some(name);

@@ -7,7 +7,7 @@ use super::statement::InterimStatement;
 use super::transcript::Transcript;
 use crate::error::{Error, ErrorKind, Result};
 
-/// Returns what is wrong with the interim signatures in a bundle: a transcript that was written anew before its last
+/// Returns what is wrong with the interim signatures in a bundle: a transcript that was rewritten before its last
 /// pause has another line where one of them says what stood there.
 pub(super) fn check(bundle: &Bundle, files: &[String], plan: &Plan, transcript: &Transcript) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -42,7 +42,7 @@ pub(super) fn check_resumed(bundle: &Bundle, plan: &Plan, transcript: &Transcrip
     }
 }
 
-/// The name of the file with a witness's signature of so many entries.
+/// The name of the file with a witness's signature of that number of entries.
 pub(super) fn file_name(witness: &Name, entries: u64) -> String {
     format!("signatures/{witness}@{entries}.minisig")
 }

@@ -219,6 +219,25 @@ fn the_highest_anchor_of_all_keepers_counts() {
 }
 
 #[test]
+fn a_head_of_a_token_that_is_away_is_no_evidence() {
+    // These two do not know each other's keys.
+    let (place, keepers) = (Place::new(), [FakeKeeper::new(1), FakeKeeper::new(2)].map(Arc::new));
+    let log = place.open(with(&keepers));
+    operate(&log);
+    log.close().unwrap();
+    drop(log);
+    keepers[0].set_away(true);
+    let log = place.open(with(&keepers));
+    operate(&log);
+    assert_eq!(log.anchor().unwrap_err().kind(), ErrorKind::TokenUnavailable);
+    keepers[0].set_away(false);
+    log.anchor().unwrap();
+    drop(log);
+    let both = Verify::new(place.path()).keeper(&*keepers[0]).unwrap().keeper(&*keepers[1]).unwrap();
+    assert_eq!(both.run().unwrap().finding, None);
+}
+
+#[test]
 fn without_an_answer_the_log_goes_on_and_is_checked_at_the_first() {
     let place = Place::new();
     let log = place.open(place.signed(never()));
@@ -262,14 +281,31 @@ fn a_log_that_began_without_an_answer_is_anchored_at_the_first() {
 
 #[test]
 fn planted_lines_do_not_hold_off_an_anchor() {
-    // What decides is the token: there it was anchored long ago.
     let place = Place::new();
-    let log = place.open(place.signed(never().anchor_every(std::time::Duration::ZERO)));
-    let before = place.keeper.written.load(Ordering::SeqCst);
-    operate(&log);
-    log.close().unwrap();
-    drop(log);
-    assert_eq!(place.keeper.written.load(Ordering::SeqCst), before + 1);
+    let hourly = || place.signed(never().anchor_every(std::time::Duration::from_secs(3600)));
+    let written = || place.keeper.written.load(Ordering::SeqCst);
+    let run = || {
+        let log = place.open(hourly());
+        operate(&log);
+        log.close().unwrap();
+    };
+    run();
+    let before = written();
+    run();
+    assert_eq!(written(), before, "an anchor of this hour is there");
+    // By the token it was anchored long ago, and by lines of the file just now.
+    let old = place.keeper.texts()[0].clone();
+    let time = old.lines().find(|line| line.starts_with("time ")).unwrap();
+    place.keeper.clear();
+    place.keeper.plant(name().as_str(), &old.replace(time, "time 2020-01-31T08:15:00.123456Z"));
+    let mut lines = lines(&place.path());
+    let last = lines.last().unwrap().clone();
+    lines.push(last.replace("\"kind\":\"head\"", "\"kind\":\"anchor\""));
+    let planted = crate::forged::chained(&lines, false).pop().unwrap();
+    lines.pop();
+    fs::write(place.path(), text(&lines) + &planted + "\n").unwrap();
+    run();
+    assert_eq!(written(), before + 1);
 }
 
 #[test]

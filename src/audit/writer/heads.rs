@@ -70,7 +70,7 @@ impl Writer {
         self.write_unsigned_head();
     }
 
-    /// Writes a head without a signature, if no keeper signs: whoever opens a log that is not signed reads back to it.
+    /// Writes a head without a signature, if no keeper signs: a log that is not signed is read back to it.
     fn write_unsigned_head(&mut self) {
         let chain = self.file.chain();
         let (every, since) = (self.options.sign_every, chain.since_head);

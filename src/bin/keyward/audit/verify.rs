@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// What a log that is not signed is worth.
-pub(crate) const UNSIGNED: &str = "the configuration has sign = false: the chain shows accidents alone, and whoever can write the file can write any log that verifies";
+pub(crate) const UNSIGNED: &str = "the configuration has sign = false: the chain shows accidents alone, and an attacker who can write the file can write any log that verifies";
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:

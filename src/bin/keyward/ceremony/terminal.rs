@@ -79,7 +79,7 @@ impl Terminal {
         self.write(
             2,
             "They have to be those that were written down at the pause. If they are not, leave: what was recorded before \
-             was written anew.",
+             was rewritten.",
         )
     }
 
