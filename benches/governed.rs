@@ -68,7 +68,7 @@ fn main() {
                 let (hsm, key) = faulty.with_key(WrappingAlgorithm::AesGcm, faulty.options().max_sessions(32));
                 let signer = Arc::new(AuditKey::create(hsm.token().clone()).unwrap());
                 let dir = tempfile::tempdir_in(&dir).unwrap();
-                let options = AuditOptions::default().signer(signer.clone()).anchors(signer);
+                let options = AuditOptions::default().keeper(signer);
                 let log = AuditLog::open(&dir.path().join("audit.log"), options).unwrap();
                 let governed = Governed::new(&hsm, shop.clone()).policies(policies()).log(log);
                 let (_, wrapped) = hsm.generate_data_key(&key, &context, DataKeyLength::Bytes32).unwrap();

@@ -20,6 +20,7 @@ mod expect;
 mod fact;
 mod file_hash;
 mod id;
+mod interim;
 mod journal;
 mod line;
 mod living;
@@ -55,7 +56,7 @@ pub use plan::{
 pub use report::report;
 pub use room::{CheckValueOf, Consent, Handout, News, Room, Ruling, Trouble, Wanted};
 pub use script::{script, to_markdown};
-pub use statement::Statement;
+pub use statement::{InterimStatement, Statement};
 pub use status::{Status, StepStatus};
 pub use step::{Step, StepId, StepKind};
 pub use transcript::{Attempt, Progress, Torn, Transcript};

@@ -37,6 +37,9 @@ pub enum ErrorKind {
     /// The one answer to every failed unwrapping and decryption: wrong key, wrong context, altered
     /// or truncated bytes. It says no more on purpose.
     NotAuthentic,
+    /// The audit log is not the one that its keys and anchors vouch for: evidence of tampering. Nothing was asked of
+    /// the key.
+    Tampered,
     /// A policy refuses it. Nothing was asked of the key.
     PolicyDenied,
     /// An RSA key opened the data, which proves nothing about its writer, and it was to go under a symmetric key

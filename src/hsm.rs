@@ -55,7 +55,7 @@ pub(crate) use tombstone::LABEL as TOMBSTONE_LABEL;
 use wraps::WrapCounter;
 
 #[cfg(feature = "governed")]
-pub use audit_key::AuditKey;
+pub use audit_key::{AuditKey, OpeningAuditKey};
 
 /// The key provider of a token.
 ///

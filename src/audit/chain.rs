@@ -1,23 +1,42 @@
 //! The chain of lines, as a writer follows it: where it ends, and what has been counted up to there.
 
 use super::hash::{Hash, Id};
+use super::head::{Anchor, Link};
 use super::line::{Entry, FORMAT, Line};
+use super::name::LogName;
 use std::collections::BTreeMap;
+
+/// Which log a file belongs to, as its first line says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Identity {
+    pub(super) log: Id,
+    pub(super) name: LogName,
+    /// The anchor with which the log before it was retired.
+    pub(super) retired: Option<Box<Anchor>>,
+}
+
+/// The last signed head in a chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LastSigned {
+    /// The lines before the first that was read are not known.
+    Unknown,
+    None,
+    At(Link),
+}
 
 /// Where a chain ends.
 #[derive(Clone, Debug)]
 pub(super) struct Chain {
-    pub(super) log: Id,
+    pub(super) identity: Identity,
     /// The number of the last line.
     pub(super) seq: u64,
     /// Its hash.
     pub(super) hash: Hash,
     /// The AES-GCM wraps so far.
     pub(super) wraps: BTreeMap<Id, u64>,
-    /// When the log was last anchored, as far as its lines say.
-    pub(super) anchored: Option<String>,
+    pub(super) signed: LastSigned,
     /// The last line that is not about the log itself.
-    pub(super) last_other: u64,
+    last_other: u64,
     /// The lines since the last signed head; 0 where all of them are about the log itself.
     pub(super) unsigned: u64,
     /// The same since the last head, signed or not.
@@ -56,26 +75,78 @@ impl Torn {
     }
 }
 
-impl Chain {
-    /// The chain that these bytes, the first of a file, begin; none where they do not.
+impl Identity {
+    /// The identity that this line, the first of a file, gives; none if it is not the first of any.
     pub(super) fn of_first(line: &Line) -> Option<Self> {
-        let (log, wraps, anchored) = match &line.entry {
-            Entry::Begin { format: FORMAT, log } if line.seq == 1 && line.prev == Hash::ZERO => {
-                (*log, BTreeMap::new(), None)
+        let (log, name, retired) = match &line.entry {
+            Entry::Begin { format: FORMAT, log, name, retired } if line.seq == 1 && line.prev == Hash::ZERO => {
+                (log, name, retired)
             }
-            Entry::Continued { log, wraps, anchored, .. } if line.seq > 1 => (*log, wraps.clone(), anchored.clone()),
+            Entry::Continued { log, name, retired, .. } if line.seq > 1 => (log, name, retired),
             _ => return None,
         };
+        let retired = match retired {
+            Some(text) => Some(Box::new(Anchor::parse(text).filter(|anchor| anchor.is_retired())?)),
+            None => None,
+        };
+        Some(Self { log: *log, name: name.clone(), retired })
+    }
+}
+
+impl LastSigned {
+    pub(super) fn link(self) -> Option<Link> {
+        match self {
+            Self::At(link) => Some(link),
+            Self::Unknown | Self::None => None,
+        }
+    }
+}
+
+impl Chain {
+    /// The chain that this line, the first of a file, begins; none if it begins none.
+    pub(super) fn of_first(line: &Line) -> Option<Self> {
+        let (wraps, signed) = match &line.entry {
+            Entry::Continued { wraps, .. } => (wraps.clone(), LastSigned::Unknown),
+            _ => (BTreeMap::new(), LastSigned::None),
+        };
         Some(Self {
-            log,
+            identity: Identity::of_first(line)?,
             seq: line.seq,
             hash: line.hash,
             wraps,
-            anchored,
+            signed,
             last_other: line.seq,
             unsigned: 1,
             since_head: 1,
         })
+    }
+
+    /// The chain up to the line that a head is of; none if the line is no head.
+    pub(super) fn of_head(identity: Identity, line: &Line) -> Option<Self> {
+        let Entry::Head { count, head, wraps, previous, signature, .. } = &line.entry else { return None };
+        let signed = match (previous, signature) {
+            (Some(link), _) => LastSigned::At(*link),
+            (None, Some(_)) => LastSigned::None,
+            (None, None) => LastSigned::Unknown,
+        };
+        let (seq, hash, wraps) = (*count, *head, wraps.clone());
+        Some(Self { identity, seq, hash, wraps, signed, last_other: 0, unsigned: 0, since_head: 0 })
+    }
+
+    /// The last line.
+    pub(super) fn end(&self) -> Link {
+        Link { count: self.seq, head: self.hash }
+    }
+
+    /// Whether a signed head may be the next line: it names the signed head before it, and a line between.
+    pub(super) fn is_linked(&self, line: &Line) -> bool {
+        let Entry::Head { count, previous, signature: Some(_), .. } = &line.entry else { return true };
+        let follows = match self.signed {
+            LastSigned::Unknown => true,
+            LastSigned::None => previous.is_none(),
+            LastSigned::At(link) => *previous == Some(link),
+        };
+        follows && *count <= self.seq && previous.is_none_or(|previous| previous.count < *count)
     }
 
     /// Takes in the next line, or says that it is not the next.
@@ -92,22 +163,15 @@ impl Chain {
                 }
                 self.last_other = line.seq;
             }
-            Entry::Head { count, anchored, signature, .. } => {
+            Entry::Head { count, head, signature, .. } => {
                 // A head covers nothing of itself, and alone it is not worth another.
                 self.since_head = if self.last_other > *count { self.seq.saturating_sub(*count) } else { 0 };
                 if signature.is_some() {
                     self.unsigned = self.since_head;
+                    self.signed = LastSigned::At(Link { count: *count, head: *head });
                 } else {
                     self.unsigned -= 1;
                 }
-                if anchored.is_some() {
-                    self.anchored.clone_from(anchored);
-                }
-            }
-            Entry::Anchor { .. } => {
-                self.unsigned -= 1;
-                self.since_head -= 1;
-                self.anchored = Some(line.time.clone());
             }
             _ => self.last_other = line.seq,
         }
@@ -116,17 +180,28 @@ impl Chain {
         true
     }
 
-    /// Takes in what others wrote. Gives the bytes that are good, and what is after them; none where
-    /// the lines are not in order.
-    pub(super) fn catch_up(&mut self, bytes: &[u8]) -> Option<(usize, End)> {
+    /// Takes in what others wrote, after `look` has seen each line. Returns how many bytes are good and what is after
+    /// them, or a phrase that says what is wrong.
+    pub(super) fn catch_up(
+        &mut self,
+        bytes: &[u8],
+        look: &mut dyn FnMut(&Self, &Line) -> Result<(), String>,
+    ) -> Result<(usize, End), String> {
         let mut good = 0;
         let mut at = 0;
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
             at += piece.len();
             let Some(line) = piece.strip_suffix(b"\n").and_then(Line::parse) else { continue };
             let before = &bytes[good..at - piece.len()];
-            if !(before.is_empty() || Torn::of(before).is_closed_by(&line)) || !self.follow(&line) {
-                return None;
+            if !before.is_empty() && !Torn::of(before).is_closed_by(&line) {
+                return Err(format!("is not in order before entry {}", line.seq));
+            }
+            if !self.is_linked(&line) {
+                return Err(format!("has a head at entry {} that does not name the signed head before it", line.seq));
+            }
+            look(self, &line)?;
+            if !self.follow(&line) {
+                return Err(format!("does not go on after entry {}", self.seq));
             }
             good = at;
         }
@@ -135,51 +210,6 @@ impl Chain {
             whole if Line::parse(whole).is_some() => End::NoNewline(whole.len() as u64),
             torn => End::Torn(Torn::of(torn)),
         };
-        Some((good, end))
-    }
-
-    /// The chain at the end of `bytes`, the last of a file, or all of it where `whole`. `None`: these
-    /// are not enough to tell, or where they are all, no log.
-    pub(super) fn of_tail(bytes: &[u8], whole: bool) -> Option<(Self, usize)> {
-        // The first piece begins somewhere in a line.
-        let skipped = if whole { 0 } else { bytes.iter().position(|byte| *byte == b'\n')? + 1 };
-        let mut starts = Vec::new();
-        let mut at = skipped;
-        for piece in bytes[skipped..].split_inclusive(|byte| *byte == b'\n') {
-            starts.push((at, piece.strip_suffix(b"\n").and_then(Line::parse)));
-            at += piece.len();
-        }
-        // From the last head whose own line after it is here, its counts are carried on.
-        let anchored = |line: &Line| match &line.entry {
-            Entry::Head { anchored, .. } => anchored.clone(),
-            _ => None,
-        };
-        let base = starts.iter().rev().find_map(|(_, line)| {
-            let line = line.as_ref()?;
-            let Entry::Head { count, head, wraps, .. } = &line.entry else { return None };
-            let (start, _) = starts.iter().find(|(_, line)| line.as_ref().is_some_and(|line| line.seq == count + 1))?;
-            let (log, wraps) = (Id::from_bytes([0; 16]), wraps.clone());
-            let chain = Self {
-                log,
-                seq: *count,
-                hash: *head,
-                wraps,
-                anchored: anchored(line),
-                last_other: 0,
-                unsigned: 0,
-                since_head: 0,
-            };
-            Some((chain, *start))
-        });
-        let (mut chain, start) = match base {
-            Some(base) => base,
-            None if whole => {
-                let (_, first) = starts.first()?;
-                (Self::of_first(first.as_ref()?)?, starts.get(1).map_or(bytes.len(), |(start, _)| *start))
-            }
-            None => return None,
-        };
-        let (good, _) = chain.catch_up(&bytes[start..])?;
-        Some((chain, start + good))
+        Ok((good, end))
     }
 }

@@ -19,6 +19,8 @@ pub enum Diagnosis {
     Reordered,
     /// The end is gone.
     Cut,
+    /// Another log is in its place.
+    Replaced,
     /// No head is signed by the key that it was verified with: the whole log could be another's work.
     Unsigned,
 }
@@ -33,6 +35,7 @@ impl Diagnosis {
             Self::Inserted => "inserted",
             Self::Reordered => "reordered",
             Self::Cut => "cut",
+            Self::Replaced => "replaced",
             Self::Unsigned => "unsigned",
         }
     }

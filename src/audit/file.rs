@@ -1,15 +1,21 @@
 //! The current file of a log, which the processes of a host share under a lock.
 
-use super::chain::{Chain, End};
-use super::files::{self, cannot};
-use super::hash::Id;
+use super::chain::{Chain, End, Identity, LastSigned};
+use super::files::{self, Snapshot, cannot};
+use super::guard::{self, Guard};
+use super::hash::{Hash, Id};
+use super::head::Anchor;
+use super::keepers::{Keepers, Trust};
 use super::line::{self, Entry, FORMAT, Line};
+use super::name::LogName;
+use super::tail::{self, Oversight, tampered};
 use crate::durable::sync_directory;
 use crate::error::{Error, ErrorKind, Result};
 use rustix::fs::{FlockOperation, flock};
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::ops::ControlFlow;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -18,8 +24,8 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Between two attempts at the lock.
 const PAUSE: Duration = Duration::from_micros(500);
-/// How much is read at once from the end of a file.
-const BLOCK: u64 = 1 << 16;
+/// How often what the keepers vouch for may change while the log is opened.
+const ATTEMPTS: u32 = 8;
 
 /// The current file of a log, and where the chain in it ends.
 #[derive(Debug)]
@@ -28,11 +34,11 @@ pub(super) struct LogFile {
     rotate_at: u64,
     host: String,
     file: File,
-    /// The bytes of the file that are taken in.
+    /// The bytes of the file that are taken in, and how many of them are the last line.
     len: u64,
+    last_len: u64,
     chain: Chain,
-    /// Whether lines were written that were not synced.
-    unsynced: bool,
+    guard: Guard,
     /// Whether it was said that rotation does not work.
     warned: bool,
 }
@@ -40,18 +46,63 @@ pub(super) struct LogFile {
 /// A line that is to be written, and when what it is about happened.
 pub(super) type Draft = (String, Entry);
 
+/// What happened to a signed head that was to be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum HeadWritten {
+    Done,
+    /// Another process has written a signed head meanwhile, which this one does not name.
+    Overtaken,
+}
+
 impl LogFile {
-    /// Opens the log at `path`, or begins it.
-    pub(super) fn open(path: &Path, rotate_at: u64) -> Result<Self> {
+    /// Opens the log at `path`, or begins it. Returns what its keepers vouch for, if any answers.
+    pub(super) fn open(
+        path: &Path,
+        rotate_at: u64,
+        name: &LogName,
+        keepers: &Keepers,
+    ) -> Result<(Self, Option<Trust>)> {
+        let mut trust = keepers.read(name)?;
+        for _ in 0..ATTEMPTS {
+            let opened = Self::open_under(path, rotate_at, name, !keepers.is_empty(), trust.as_ref());
+            if trust.is_none() || !opened.as_ref().is_err_and(|error| error.kind() == ErrorKind::Tampered) {
+                return opened.map(|file| (file, trust));
+            }
+            // Another process may have begun, retired or signed it between the two looks.
+            let again = keepers.read(name)?;
+            if again == trust {
+                return opened.map(|file| (file, trust));
+            }
+            trust = again;
+        }
+        Err(Error::new(
+            ErrorKind::Io,
+            format!("the keys or anchors of the audit log '{}' change all the time", path.display()),
+        ))
+    }
+
+    fn open_under(path: &Path, rotate_at: u64, name: &LogName, signed: bool, trust: Option<&Trust>) -> Result<Self> {
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-        let locked = Locked::open(path)?;
-        let found = match tail(&locked.0, path)? {
-            Some(found) => found,
-            None => begin(&locked.0, path, &host)?,
+        let file = match Locked::open_existing(path) {
+            Ok(locked) => locked.0,
+            Err(error) if is_not_found(&error) => {
+                guard::check_begin(path, trust)?;
+                Locked::create(path)?.0
+            }
+            Err(error) => return Err(error),
         };
-        let (chain, len) = found;
-        let Locked(file) = locked;
-        let mut log = Self { path: path.to_owned(), rotate_at, host, file, len, chain, unsynced: false, warned: false };
+        let oversight = guard::oversight(signed, trust);
+        let ((chain, len, last_len), guard) = match tail::read(path, &file, oversight)? {
+            Some(tail) => {
+                let guard = guard::check(path, &file, name, &tail, signed, trust)?;
+                ((tail.chain, tail.len, tail.last_len), guard)
+            }
+            None => {
+                let retired = guard::check_begin(path, trust)?;
+                (begin(&file, path, &host, name, retired)?, Guard::new(signed, trust))
+            }
+        };
+        let mut log = Self { path: path.to_owned(), rotate_at, host, file, len, last_len, chain, guard, warned: false };
         // What is torn is closed now, so that whoever looks at the log finds it in order.
         let closed = log.close_torn();
         log.unlock();
@@ -62,19 +113,54 @@ impl LogFile {
         &self.path
     }
 
-    pub(super) fn host(&self) -> &str {
-        &self.host
-    }
-
     /// Where the chain ended when it was last looked at.
     pub(super) fn chain(&self) -> &Chain {
         &self.chain
+    }
+
+    pub(super) fn guard(&self) -> &Guard {
+        &self.guard
+    }
+
+    /// Checks that the log extends what its keepers have seen: all of it the first time, later what is new. `asked` is
+    /// what [`Guard::unverified`] was when they were asked.
+    pub(super) fn check(&mut self, trust: &Trust, asked: usize) -> Result<()> {
+        self.lock()?;
+        let checked = self.close_torn().and_then(|()| match self.guard.is_checked() {
+            true => self.guard.update(&self.path, &self.file, self.len, &self.chain, trust, asked),
+            false => self.check_all(trust),
+        });
+        self.unlock();
+        checked
+    }
+
+    fn check_all(&mut self, trust: &Trust) -> Result<()> {
+        let tail = tail::read(&self.path, &self.file, Oversight::Trusted(trust))?;
+        let tail = tail.filter(|tail| tail.chain.end() == self.chain.end());
+        let tail = tail.ok_or_else(|| tampered(&self.path, "does not end where it was read to"))?;
+        self.guard = guard::check(&self.path, &self.file, &self.chain.identity.name, &tail, true, Some(trust))?;
+        // What was counted from a head that was not verified yet.
+        self.chain = tail.chain;
+        Ok(())
     }
 
     /// Writes lines, all or none of them, and syncs them where it is asked to.
     pub(super) fn append(&mut self, drafts: &[Draft], sync: bool) -> Result<()> {
         self.lock()?;
         let answer = self.append_locked(drafts, sync);
+        self.unlock();
+        answer
+    }
+
+    /// Writes and syncs a signed head, unless the last signed head is not the one before it any more.
+    pub(super) fn append_head(&mut self, draft: Draft, previous: LastSigned) -> Result<HeadWritten> {
+        self.lock()?;
+        let answer = self.close_torn().and_then(|()| {
+            if self.chain.signed != previous {
+                return Ok(HeadWritten::Overtaken);
+            }
+            self.write(b"", &[draft], true).map(|()| HeadWritten::Done)
+        });
         self.unlock();
         answer
     }
@@ -94,13 +180,9 @@ impl LogFile {
         self.write(b"", drafts, sync)
     }
 
-    /// Syncs what this process wrote.
+    /// Syncs what this process and others wrote.
     pub(super) fn sync(&mut self) -> Result<()> {
-        if self.unsynced {
-            self.file.sync_data().map_err(|error| cannot("sync", &self.path, error))?;
-            self.unsynced = false;
-        }
-        Ok(())
+        self.file.sync_data().map_err(|error| cannot("sync", &self.path, error))
     }
 
     /// Takes in what others wrote, and closes what one of them left torn.
@@ -115,7 +197,7 @@ impl LogFile {
             End::Torn(torn) => {
                 let (before, skipped): (&[u8], _) =
                     if torn.has_newline { (b"", torn.length + 1) } else { (b"\n", torn.length) };
-                let good = self.len;
+                let good = (self.len, self.last_len);
                 self.len += skipped;
                 let mark = Entry::Torn { length: torn.length, sha256: torn.sha256 };
                 let written = self.write(before, &[(line::now(), mark)], true);
@@ -124,7 +206,7 @@ impl LogFile {
                         tracing::warn!(log = %self.path.display(), bytes = torn.length, "closed a torn end of the audit log");
                     }
                     // It is still to be closed.
-                    Err(_) => self.len = good,
+                    Err(_) => (self.len, self.last_len) = good,
                 }
                 written
             }
@@ -136,14 +218,30 @@ impl LogFile {
         let len = self.file.metadata().map_err(failed)?.len();
         if len < self.len {
             // Nothing that Keyward does makes a log shorter under those who have read it.
-            return Err(out_of_order(&self.path, "is shorter than it was"));
+            return Err(tampered(&self.path, "is shorter than it was"));
         }
-        let mut bytes = vec![0; usize::try_from(len - self.len).unwrap_or(usize::MAX)];
-        self.file.read_exact_at(&mut bytes, self.len).map_err(failed)?;
-        let (good, end) =
-            self.chain.catch_up(&bytes).ok_or_else(|| out_of_order(&self.path, "does not go on as it should"))?;
-        self.len += good as u64;
+        // The last line is read again: a file of the same length may have been written over it.
+        let start = self.len - self.last_len;
+        let mut bytes = vec![0; usize::try_from(len - start).unwrap_or(usize::MAX)];
+        self.file.read_exact_at(&mut bytes, start).map_err(failed)?;
+        let (last, new) = bytes.split_at(usize::try_from(self.last_len).unwrap_or(usize::MAX).min(bytes.len()));
+        let last = last.strip_suffix(b"\n").and_then(Line::parse);
+        if last.is_none_or(|last| (last.seq, last.hash) != (self.chain.seq, self.chain.hash)) {
+            return Err(tampered(&self.path, &format!("has another entry {} than it had", self.chain.seq)));
+        }
+        let caught = self.chain.catch_up(new, &mut |chain, line| self.guard.look(chain, line));
+        let (good, end) = caught.map_err(|what| tampered(&self.path, &what))?;
+        self.take_in(&new[..good]);
         Ok(end)
+    }
+
+    /// Counts bytes that end with a line and were taken in.
+    fn take_in(&mut self, good: &[u8]) {
+        if let Some(before) = good.strip_suffix(b"\n") {
+            let last = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
+            self.last_len = (good.len() - last) as u64;
+            self.len += good.len() as u64;
+        }
     }
 
     /// Writes `before` and lines at the end of what was taken in, or nothing.
@@ -166,8 +264,7 @@ impl LogFile {
             }
             return Err(cannot("write", &self.path, error));
         }
-        self.unsynced = !sync;
-        self.len += bytes.len() as u64;
+        self.take_in(&bytes);
         self.chain = chain;
         Ok(())
     }
@@ -178,27 +275,38 @@ impl LogFile {
         let failed = |error| cannot("rotate", &self.path, error);
         self.file.sync_data().map_err(failed)?;
         let first = files::first_line(&self.file).map_err(failed)?;
-        let first = first.ok_or_else(|| out_of_order(&self.path, "begins with something else than a line"))?.seq;
+        let first = first.ok_or_else(|| tampered(&self.path, "begins with something else than a line"))?.seq;
         let kept = files::rotated(&self.path, first);
-        let name = kept.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let Chain { log, seq, hash, ref wraps, ref anchored, .. } = self.chain;
-        let entry = Entry::Continued { log, file: name, wraps: wraps.clone(), anchored: anchored.clone() };
-        let line = Line::new(seq + 1, line::now(), entry, self.host.clone(), own_pid(), hash);
+        let Chain { identity: Identity { log, name, retired }, seq, hash, wraps, .. } = &self.chain;
+        let entry = Entry::Continued {
+            log: *log,
+            name: name.clone(),
+            retired: retired.as_ref().map(|anchor| anchor.to_text()),
+            file: kept.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            wraps: wraps.clone(),
+        };
+        let line = Line::new(seq + 1, line::now(), entry, self.host.clone(), own_pid(), *hash);
         let bytes = [&line.to_bytes()[..], b"\n"].concat();
 
         let prepared = files::prepared(&self.path);
-        let next = File::options().read(true).write(true).create(true).truncate(true).mode(0o600).open(&prepared);
-        let next = next.map_err(failed)?;
+        // What a rotation that was stopped has left, or what was planted there.
+        match std::fs::remove_file(&prepared) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+            _ => {}
+        }
+        let next = files::create(&prepared).map_err(failed)?;
         flock(&next, FlockOperation::NonBlockingLockExclusive).map_err(|error| failed(error.into()))?;
         next.write_all_at(&bytes, 0).and_then(|()| next.sync_all()).map_err(failed)?;
         // A second name, not a rename: whoever comes meanwhile finds the file as it was.
         match std::fs::hard_link(&self.path, &kept) {
+            Ok(()) if self.is(&kept) => {}
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists && self.is(&kept) => {}
-            linked => linked.map_err(failed)?,
+            Ok(()) => return Err(tampered(&self.path, "was replaced while it was rotated")),
+            Err(error) => return Err(failed(error)),
         }
         std::fs::rename(&prepared, &self.path).map_err(failed)?;
         sync_directory(&self.path).map_err(failed)?;
-        self.len = bytes.len() as u64;
+        (self.len, self.last_len) = (bytes.len() as u64, bytes.len() as u64);
         self.chain.follow(&line);
         self.file = next;
         Ok(())
@@ -217,14 +325,48 @@ impl LogFile {
             return Ok(());
         }
         self.unlock();
-        here.map_err(|error| cannot("find", &self.path, error))?;
+        match here {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(tampered(&self.path, "is gone")),
+            here => here.map_err(|error| cannot("find", &self.path, error))?,
+        };
         // Another process has rotated it.
         let locked = Locked::open_existing(&self.path)?;
-        let found = tail(&locked.0, &self.path)?;
-        let (chain, len) = found
-            .filter(|(chain, _)| self.chain.log == chain.log && self.chain.seq < chain.seq)
-            .ok_or_else(|| out_of_order(&self.path, "was replaced by one that does not go on where it ended"))?;
-        (self.file, self.len, self.chain, self.unsynced) = (locked.0, len, chain, false);
+        self.move_on(&locked.0)?;
+        self.file = locked.0;
+        Ok(())
+    }
+
+    /// Takes in what was written since the file was rotated, up to the end of the file that is there now.
+    fn move_on(&mut self, file: &File) -> Result<()> {
+        let failed = |error| cannot("read", &self.path, error);
+        let replaced = || tampered(&self.path, "was replaced by one that does not go on where it ended");
+        let first = files::first_line(file).map_err(failed)?.ok_or_else(replaced)?;
+        let identity = Identity::of_first(&first).ok_or_else(replaced)?;
+        if identity != self.chain.identity || first.seq <= self.chain.seq {
+            return Err(replaced());
+        }
+        let len = file.metadata().map_err(failed)?.len();
+        let files = Snapshot::of_open(&self.path, file.try_clone().map_err(failed)?, len)?;
+        let (mut chain, guard) = (self.chain.clone(), &mut self.guard);
+        let wrong = files.find_from(chain.seq + 1, |line| {
+            if line.seq >= first.seq {
+                return ControlFlow::Break(None);
+            }
+            match chain.is_linked(&line) && guard.look(&chain, &line).is_ok() && chain.follow(&line) {
+                true => ControlFlow::Continue(()),
+                false => ControlFlow::Break(Some(line.seq)),
+            }
+        })?;
+        if wrong.is_some() {
+            return Err(replaced());
+        }
+        let mut bytes = vec![0; usize::try_from(len).unwrap_or(usize::MAX)];
+        file.read_exact_at(&mut bytes, 0).map_err(failed)?;
+        let caught = chain.catch_up(&bytes, &mut |chain, line| guard.look(chain, line));
+        let (good, _) = caught.map_err(|what| tampered(&self.path, &what))?;
+        self.chain = chain;
+        self.len = 0;
+        self.take_in(&bytes[..good]);
         Ok(())
     }
 
@@ -238,35 +380,33 @@ impl LogFile {
 struct Locked(File);
 
 impl Locked {
-    /// The file at `path`, made where there is none.
-    fn open(path: &Path) -> Result<Self> {
-        Self::with(path, || File::options().read(true).write(true).create(true).truncate(false).mode(0o600).open(path))
-    }
-
     fn open_existing(path: &Path) -> Result<Self> {
-        Self::with(path, || File::options().read(true).write(true).open(path))
-    }
-
-    fn with(path: &Path, open: impl Fn() -> io::Result<File>) -> Result<Self> {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let file = open().map_err(|error| cannot("open", path, error))?;
+            let file = files::open_writable(path).map_err(|error| cannot("open", path, error))?;
             wait_for_lock(&file, path, deadline)?;
             if is_same(&file, path).map_err(|error| cannot("find", path, error))? {
                 return Ok(Self(file));
             }
         }
     }
+
+    /// The file at `path`, made by this process or, at the same moment, by another.
+    fn create(path: &Path) -> Result<Self> {
+        match files::create(path) {
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(cannot("create", path, error)),
+        }
+        Self::open_existing(path)
+    }
 }
 
-/// The first line of a new log.
-fn begin(file: &File, path: &Path, host: &str) -> Result<(Chain, u64)> {
-    if !files::before(path)?.is_empty() {
-        // Beginning anew would hide that the end of the log is gone.
-        return Err(out_of_order(path, "is gone or empty, and its older files are there"));
-    }
-    let entry = Entry::Begin { format: FORMAT, log: Id::random()? };
-    let line = Line::new(1, line::now(), entry, host.to_owned(), own_pid(), super::Hash::ZERO);
+/// Writes the first line of a new log.
+fn begin(file: &File, path: &Path, host: &str, name: &LogName, retired: Option<&Anchor>) -> Result<(Chain, u64, u64)> {
+    let retired = retired.map(Anchor::to_text);
+    let entry = Entry::Begin { format: FORMAT, log: Id::random()?, name: name.clone(), retired };
+    let line = Line::new(1, line::now(), entry, host.to_owned(), own_pid(), Hash::ZERO);
     let bytes = [&line.to_bytes()[..], b"\n"].concat();
     // What a process that was killed here had begun to write is written over.
     let written = file.write_all_at(&bytes, 0).and_then(|()| file.set_len(bytes.len() as u64));
@@ -275,40 +415,13 @@ fn begin(file: &File, path: &Path, host: &str) -> Result<(Chain, u64)> {
         let _ = file.set_len(0);
         return Err(cannot("begin", path, error));
     }
-    let chain = Chain::of_first(&line).ok_or_else(|| out_of_order(path, "cannot be begun"))?;
-    Ok((chain, bytes.len() as u64))
+    let chain = Chain::of_first(&line).ok_or_else(|| tampered(path, "cannot be begun"))?;
+    Ok((chain, bytes.len() as u64, bytes.len() as u64))
 }
 
-/// Where the chain of a file ends, and after how many bytes; none where nothing was written whole.
-/// Read from the end: what is before the last head is not needed.
-fn tail(file: &File, path: &Path) -> Result<Option<(Chain, u64)>> {
-    let failed = |error| cannot("read", path, error);
-    let len = file.metadata().map_err(failed)?.len();
-    let mut wanted = BLOCK;
-    loop {
-        let start = len.saturating_sub(wanted);
-        let mut bytes = vec![0; usize::try_from(len - start).unwrap_or(usize::MAX)];
-        file.read_exact_at(&mut bytes, start).map_err(failed)?;
-        if let Some((chain, good)) = Chain::of_tail(&bytes, start == 0) {
-            // The log's id is in the first line alone.
-            let first = files::first_line(file).map_err(failed)?;
-            let first = first.as_ref().and_then(Chain::of_first);
-            let first = first.ok_or_else(|| out_of_order(path, "begins with something else than a log"))?;
-            return Ok(Some((Chain { log: first.log, ..chain }, start + good as u64)));
-        }
-        if start == 0 {
-            return if is_unbegun(&bytes) { Ok(None) } else { Err(out_of_order(path, "is not in order")) };
-        }
-        wanted = wanted.saturating_mul(2);
-    }
-}
-
-/// Whether this is all that is left of a first line whose writer was stopped. Any other file that lies
-/// at the path is none of ours to write over.
-fn is_unbegun(bytes: &[u8]) -> bool {
-    let start = b"{\"seq\":1,\"time\":\"";
-    let common = bytes.len().min(start.len());
-    !bytes.contains(&b'\n') && (bytes.iter().all(|byte| *byte == 0) || bytes[..common] == start[..common])
+fn is_not_found(error: &Error) -> bool {
+    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<io::Error>());
+    source.is_some_and(|source| source.kind() == io::ErrorKind::NotFound)
 }
 
 fn wait_for_lock(file: &File, path: &Path, deadline: Instant) -> Result<()> {
@@ -323,14 +436,10 @@ fn wait_for_lock(file: &File, path: &Path, deadline: Instant) -> Result<()> {
     }
 }
 
+/// Whether the open file is the one at the path, to which no link leads.
 fn is_same(file: &File, path: &Path) -> io::Result<bool> {
-    let (open, there) = (file.metadata()?, path.metadata()?);
+    let (open, there) = (file.metadata()?, path.symlink_metadata()?);
     Ok((open.dev(), open.ino()) == (there.dev(), there.ino()))
-}
-
-fn out_of_order(path: &Path, what: &str) -> Error {
-    Error::new(ErrorKind::Io, format!("the audit log '{}' {what}", path.display()))
-        .with_hint("`keyward audit verify` says what is wrong; to begin a new log, move all files of this one away")
 }
 
 fn own_pid() -> u32 {

@@ -2,95 +2,173 @@
 
 use super::hash::{Hash, Id};
 use super::line;
+use super::name::LogName;
 use super::verifying::HeadKey;
 use base64ct::{Base64, Encoding};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 /// What the signed bytes begin with, so that no signature of a head is one of anything else.
-const DOMAIN: &[u8] = b"keyward.audit-head.v1\0";
+const HEAD_DOMAIN: &[u8] = b"keyward.audit-head.v1\0";
+const RETIRED_DOMAIN: &[u8] = b"keyward.audit-retired.v1\0";
 const WRAPS_DOMAIN: &[u8] = b"keyward.audit-wraps.v1\0";
+const NAME_DOMAIN: &[u8] = b"keyward.audit-name.v1\0";
 const FIRST_LINE: &str = "keyward-audit-anchor 1";
+
+/// A line of a log, by its number and its hash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Link {
+    /// The line's number.
+    pub count: u64,
+    /// The line's hash.
+    pub head: Hash,
+}
 
 /// The state of a log after one of its lines.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Head {
     pub(super) log: Id,
-    pub(super) count: u64,
-    pub(super) hash: Hash,
+    pub(super) name: LogName,
+    pub(super) at: Link,
+    /// The signed head before it.
+    pub(super) previous: Option<Link>,
+    /// The log's anchor on the token when this was signed.
+    pub(super) anchor: Option<Link>,
+    /// The hash of the counts of wraps.
     pub(super) wraps: Hash,
 }
 
-impl Head {
-    pub(super) fn new(log: Id, count: u64, hash: Hash, wraps: &BTreeMap<Id, u64>) -> Self {
-        let mut bytes = Vec::with_capacity(24 * wraps.len());
-        for (id, count) in wraps {
-            bytes.extend(id.as_bytes());
-            bytes.extend(count.to_be_bytes());
-        }
-        Self { log, count, hash, wraps: Hash::of(&[WRAPS_DOMAIN, &bytes]) }
+/// Returns the hash of counts of wraps that heads are signed with.
+pub(super) fn hash_of_wraps(wraps: &BTreeMap<Id, u64>) -> Hash {
+    let mut bytes = Vec::with_capacity(24 * wraps.len());
+    for (id, count) in wraps {
+        bytes.extend(id.as_bytes());
+        bytes.extend(count.to_be_bytes());
     }
+    Hash::of(&[WRAPS_DOMAIN, &bytes])
+}
 
-    /// The bytes that are signed.
-    pub(super) fn message(&self) -> Vec<u8> {
-        let Self { log, count, hash, wraps } = self;
-        [DOMAIN, log.as_bytes(), &count.to_be_bytes(), hash.as_bytes(), wraps.as_bytes()].concat()
+impl Head {
+    /// Returns the bytes that are signed.
+    pub(super) fn message(&self, state: AnchorState) -> Vec<u8> {
+        let domain = match state {
+            AnchorState::Live => HEAD_DOMAIN,
+            AnchorState::Retired => RETIRED_DOMAIN,
+        };
+        let name = Hash::of(&[NAME_DOMAIN, self.name.as_str().as_bytes()]);
+        let mut bytes = [domain, self.log.as_bytes(), name.as_bytes()].concat();
+        for link in [Some(self.at), self.previous, self.anchor] {
+            let Link { count, head } = link.unwrap_or(Link { count: 0, head: Hash::ZERO });
+            bytes.extend(count.to_be_bytes());
+            bytes.extend(head.as_bytes());
+        }
+        bytes.extend(self.wraps.as_bytes());
+        bytes
     }
 
     /// Whether this text is the signature of this head.
-    pub(super) fn is_signed(&self, key: &HeadKey, signature: &str) -> bool {
-        Base64::decode_vec(signature).is_ok_and(|signature| key.verifies(&self.message(), &signature))
+    pub(super) fn is_signed(&self, state: AnchorState, key: &HeadKey, signature: &str) -> bool {
+        Base64::decode_vec(signature).is_ok_and(|signature| key.verifies(&self.message(state), &signature))
     }
 }
 
-/// A signed head that is kept on the token, where who cuts the file does not reach it.
+/// Whether a log goes on after an anchor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum AnchorState {
+    Live,
+    /// The log has ended, and a successor with the same name may begin.
+    Retired,
+}
+
+/// A signed head that is kept on the token, out of reach of an attacker who writes the log's files.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct Anchor {
-    /// The log.
-    pub log: Id,
-    /// The host that wrote it.
-    pub host: String,
-    /// So many lines the log had.
-    pub count: u64,
-    /// The hash of the last of them.
-    pub hash: Hash,
-    wraps: Hash,
+    pub(super) head: Head,
+    pub(super) state: AnchorState,
     time: String,
-    /// The id of the key that signed it.
-    pub key: Id,
+    key: Id,
     signature: String,
 }
 
 impl Anchor {
-    pub(super) fn new(head: &Head, host: String, key: Id, signature: String) -> Self {
-        let Head { log, count, hash, wraps } = head.clone();
-        Self { log, host, count, hash, wraps, time: line::now(), key, signature }
+    pub(super) fn new(head: Head, state: AnchorState, key: Id, signature: String) -> Self {
+        Self { head, state, time: line::now(), key, signature }
     }
 
-    /// When it was put there.
+    /// Returns the log's id.
+    #[must_use]
+    pub fn log(&self) -> Id {
+        self.head.log
+    }
+
+    /// Returns the log's name.
+    #[must_use]
+    pub fn name(&self) -> &LogName {
+        &self.head.name
+    }
+
+    /// Returns the number of the line that is anchored: how many lines the log had.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.head.at.count
+    }
+
+    /// Returns the hash of that line.
+    #[must_use]
+    pub fn hash(&self) -> Hash {
+        self.head.at.head
+    }
+
+    /// Whether the log was retired at that line.
+    #[must_use]
+    pub fn is_retired(&self) -> bool {
+        self.state == AnchorState::Retired
+    }
+
+    /// Returns the id of the key that signed it.
+    #[must_use]
+    pub fn key(&self) -> Id {
+        self.key
+    }
+
+    /// Returns when it was signed.
     #[must_use]
     pub fn time(&self) -> Option<SystemTime> {
         line::system_time(&self.time)
     }
 
-    /// As lines spell it.
+    /// Returns when it was signed, as lines spell it.
     #[must_use]
     pub fn time_text(&self) -> &str {
         &self.time
     }
 
-    pub(super) fn is_signed(&self, key: &HeadKey) -> bool {
-        let Self { log, count, hash, wraps, .. } = self.clone();
-        self.key == key.id() && Head { log, count, hash, wraps }.is_signed(key, &self.signature)
+    /// The same line as the anchor of a log that goes on, without a signature that is good.
+    pub(super) fn as_live(&self) -> Self {
+        Self { state: AnchorState::Live, ..self.clone() }
     }
 
-    /// As it is kept: text, a line for each field, so that an operator can read it with any tool.
+    /// Whether one of these keys signed it.
+    pub(super) fn is_signed(&self, keys: &[HeadKey]) -> bool {
+        keys.iter().any(|key| key.id() == self.key && self.head.is_signed(self.state, key, &self.signature))
+    }
+
+    /// Returns it as it is kept: text, a line for each field, so that an operator can read it with any tool.
     pub(super) fn to_text(&self) -> String {
-        let Self { log, host, count, hash, wraps, time, key, signature } = self;
+        let Self { head: Head { log, name, at, previous, anchor, wraps }, state, time, key, signature } = self;
+        let state = match state {
+            AnchorState::Live => "live",
+            AnchorState::Retired => "retired",
+        };
+        let link = |link: &Option<Link>| match link {
+            Some(Link { count, head }) => format!("{count} {head}"),
+            None => "none".to_owned(),
+        };
+        let (previous, anchor, Link { count, head }) = (link(previous), link(anchor), at);
         format!(
-            "{FIRST_LINE}\nlog {log}\nhost {host}\ncount {count}\nhash {hash}\nwraps {wraps}\ntime {time}\nkey {key}\n\
-             signature {signature}\n"
+            "{FIRST_LINE}\nlog {log}\nname {name}\nstate {state}\ncount {count}\nhash {head}\nprevious {previous}\n\
+             anchor {anchor}\nwraps {wraps}\ntime {time}\nkey {key}\nsignature {signature}\n"
         )
     }
 
@@ -100,12 +178,18 @@ impl Anchor {
             return None;
         }
         let mut field = |name: &str| lines.next()?.strip_prefix(name)?.strip_prefix(' ');
+        let (log, name) = (Id::parse(field("log")?)?, field("name")?.parse().ok()?);
+        let state = match field("state")? {
+            "live" => AnchorState::Live,
+            "retired" => AnchorState::Retired,
+            _ => return None,
+        };
+        let at = Link { count: parse_count(field("count")?)?, head: Hash::parse(field("hash")?)? };
+        let (previous, anchor) = (parse_link(field("previous")?)?, parse_link(field("anchor")?)?);
+        let head = Head { log, name, at, previous, anchor, wraps: Hash::parse(field("wraps")?)? };
         let anchor = Self {
-            log: Id::parse(field("log")?)?,
-            host: field("host")?.to_owned(),
-            count: field("count")?.parse().ok()?,
-            hash: Hash::parse(field("hash")?)?,
-            wraps: Hash::parse(field("wraps")?)?,
+            head,
+            state,
             time: field("time").filter(|time| line::parse_time(time).is_some())?.to_owned(),
             key: Id::parse(field("key")?)?,
             signature: field("signature")?.to_owned(),
@@ -114,40 +198,84 @@ impl Anchor {
     }
 }
 
+fn parse_count(text: &str) -> Option<u64> {
+    text.parse().ok().filter(|count: &u64| count.to_string() == text)
+}
+
+/// Parses a link; the inner `None` is the word for no link.
+fn parse_link(text: &str) -> Option<Option<Link>> {
+    if text == "none" {
+        return Some(None);
+    }
+    let (count, head) = text.split_once(' ')?;
+    Some(Some(Link { count: parse_count(count)?, head: Hash::parse(head)? }))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn sample() -> Anchor {
-        let head = Head::new(Id::from_bytes([1; 16]), 7, Hash::ZERO, &BTreeMap::from([(Id::from_bytes([2; 16]), 3)]));
-        Anchor::new(&head, "db1".into(), Id::from_bytes([3; 16]), "AAAA".into())
+    fn link(count: u64) -> Link {
+        Link { count, head: Hash::from_bytes([9; 32]) }
+    }
+
+    fn head() -> Head {
+        Head {
+            log: Id::from_bytes([1; 16]),
+            name: "db1".parse().unwrap(),
+            at: link(7),
+            previous: Some(link(5)),
+            anchor: None,
+            wraps: hash_of_wraps(&BTreeMap::from([(Id::from_bytes([2; 16]), 3)])),
+        }
     }
 
     #[test]
     fn an_anchor_comes_back_and_anything_else_is_refused() {
-        let good = sample().to_text();
-        assert_eq!(
-            Anchor::parse(&good),
-            Some(sample()).map(|mut same| {
-                same.time = Anchor::parse(&good).unwrap().time;
-                same
-            })
-        );
-        for bad in ["", &good.replace("anchor 1", "anchor 2"), &good.replace("count 7", "count x"), good.trim_end()] {
-            assert_eq!(Anchor::parse(bad), None, "{bad}");
+        for state in [AnchorState::Live, AnchorState::Retired] {
+            let anchor = Anchor::new(head(), state, Id::from_bytes([3; 16]), "AAAA".into());
+            let good = anchor.to_text();
+            assert_eq!(Anchor::parse(&good), Some(anchor));
+            for bad in [
+                "",
+                &good.replace("anchor 1", "anchor 2"),
+                &good.replace("count 7", "count x"),
+                &good.replace("count 7", "count 07"),
+                &good.replace("anchor none", "anchor 0"),
+                &good.replace("state ", "state un"),
+                good.trim_end(),
+                &format!("{good}more\n"),
+            ] {
+                assert_eq!(Anchor::parse(bad), None, "{bad}");
+            }
         }
-        assert_eq!(Anchor::parse(&format!("{good}more\n")), None);
     }
 
     #[test]
-    fn the_counts_of_wraps_are_part_of_what_is_signed() {
-        let head = |wraps: &[(u8, u64)]| {
-            let wraps = wraps.iter().map(|(id, count)| (Id::from_bytes([*id; 16]), *count)).collect();
-            Head::new(Id::from_bytes([1; 16]), 7, Hash::ZERO, &wraps).message()
+    fn every_field_is_part_of_what_is_signed() {
+        let message = |change: &dyn Fn(&mut Head)| {
+            let mut changed = head();
+            change(&mut changed);
+            changed.message(AnchorState::Live)
         };
-        assert_eq!(head(&[]).len(), 22 + 16 + 8 + 32 + 32);
-        assert_ne!(head(&[(1, 1)]), head(&[(1, 2)]));
-        assert_ne!(head(&[(1, 1)]), head(&[(2, 1)]));
-        assert_ne!(head(&[]), head(&[(1, 0)]));
+        let same = message(&|_| {});
+        assert_eq!(same.len(), 22 + 16 + 32 + 3 * 40 + 32);
+        for other in [
+            message(&|head| head.log = Id::from_bytes([2; 16])),
+            message(&|head| head.name = "db2".parse().unwrap()),
+            message(&|head| head.at = link(8)),
+            message(&|head| head.previous = None),
+            message(&|head| head.anchor = Some(link(5))),
+            message(&|head| head.wraps = Hash::ZERO),
+            head().message(AnchorState::Retired),
+        ] {
+            assert_ne!(other, same);
+        }
+        let counts = |wraps: &[(u8, u64)]| {
+            hash_of_wraps(&wraps.iter().map(|(id, count)| (Id::from_bytes([*id; 16]), *count)).collect())
+        };
+        assert_ne!(counts(&[(1, 1)]), counts(&[(1, 2)]));
+        assert_ne!(counts(&[(1, 1)]), counts(&[(2, 1)]));
+        assert_ne!(counts(&[]), counts(&[(1, 0)]));
     }
 }

@@ -1,10 +1,10 @@
 //! The operations that a log tells of, each with its outcome.
 
-use super::files;
+use super::files::Snapshot;
 use super::hash::Id;
 use super::line::{Ended, Entry, Line, LineKey};
 use super::walk::{Position, Step, Walk};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -99,18 +99,21 @@ impl Filter {
     }
 }
 
-/// Reads the operations out of a log, all its files. Nothing of it is verified but the chain.
+/// Reads the operations out of a log, all its files, as it is now. Nothing of it is verified but the chain.
 ///
 /// # Errors
 /// `Io` where it cannot be read.
 pub fn history(path: &Path, filter: &Filter) -> Result<History> {
-    let mut paths: Vec<_> = files::before(path)?.into_iter().map(|(_, path)| path).collect();
-    paths.push(path.to_owned());
+    let snapshot = Snapshot::take(path)?;
+    if !snapshot.has_current() {
+        return Err(Error::new(ErrorKind::Io, format!("there is no audit log '{}'", path.display())));
+    }
+    let paths = snapshot.paths();
     let mut walk = Some(Walk::default());
     let mut broken = None;
     let mut found: Vec<(Record, Option<SystemTime>)> = Vec::new();
     let mut open: HashMap<Id, usize> = HashMap::new();
-    for piece in files::pieces(&paths) {
+    for piece in snapshot.pieces() {
         let piece = piece?;
         let line = match walk.as_mut().map(|walk| walk.take(&piece)) {
             Some(Step::Next(line)) => Some(*line),

@@ -1,6 +1,8 @@
 //! One line of a log: what it says, and its place in the chain (`docs/audit.md`, "A line").
 
 use super::hash::{Hash, Id};
+use super::head::Link;
+use super::name::LogName;
 use super::sealed::{self, Content};
 pub(super) use super::sealed::{now, parse_time, system_time};
 use serde::{Deserialize, Serialize};
@@ -23,6 +25,11 @@ pub enum Entry {
         format: u32,
         /// The log's id, which is random.
         log: Id,
+        /// The log's name.
+        name: LogName,
+        /// The anchor with which the log before it was retired, if it is the successor of one.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        retired: Option<String>,
     },
     /// Something is about to be asked of a key. It was on the disk before it was asked.
     Intent {
@@ -81,22 +88,18 @@ pub enum Entry {
         /// The AES-GCM wraps up to there, by KEK id.
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         wraps: BTreeMap<Id, u64>,
-        /// When the log was last anchored, as far as known.
+        /// The signed head before it.
         #[serde(skip_serializing_if = "Option::is_none")]
-        anchored: Option<String>,
-        /// The id of the key that signed it; none where the token was away or the log is not signed.
+        previous: Option<Link>,
+        /// The log's anchor on the token when this was signed.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        anchor: Option<Link>,
+        /// The id of the key that signed it; none if no token answered or the log is not signed.
         #[serde(skip_serializing_if = "Option::is_none")]
         key: Option<Id>,
         /// The signature, `r ‖ s`, in base64.
         #[serde(skip_serializing_if = "Option::is_none")]
         signature: Option<String>,
-    },
-    /// A signed head was put on the token.
-    Anchor {
-        /// The line whose state it is.
-        count: u64,
-        /// That line's hash.
-        head: Hash,
     },
     /// Closes what a process that was killed had begun to write: the bytes before this line.
     Torn {
@@ -109,14 +112,16 @@ pub enum Entry {
     Continued {
         /// The log's id.
         log: Id,
+        /// The log's name.
+        name: LogName,
+        /// The anchor with which the log before it was retired, if it is the successor of one.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        retired: Option<String>,
         /// The name of the file before.
         file: String,
         /// The AES-GCM wraps up to here, by KEK id.
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         wraps: BTreeMap<Id, u64>,
-        /// When the log was last anchored, as far as known.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        anchored: Option<String>,
     },
 }
 
@@ -181,14 +186,19 @@ mod tests {
         Line::new(7, "2026-01-31T08:15:00.123456Z".into(), entry, "db1".into(), 42, Hash::ZERO)
     }
 
+    fn unsigned_head(count: u64, head: Hash) -> Entry {
+        Entry::Head { count, head, wraps: BTreeMap::new(), previous: None, anchor: None, key: None, signature: None }
+    }
+
     #[test]
     fn a_line_is_these_bytes() {
-        let begin = line(Entry::Begin { format: 1, log: Id::from_bytes([1; 16]) });
+        let begin =
+            line(Entry::Begin { format: 1, log: Id::from_bytes([1; 16]), name: "db1".parse().unwrap(), retired: None });
         let text = String::from_utf8(begin.to_bytes()).unwrap();
         let zeros = "0".repeat(64);
         let body = format!(
             "{{\"seq\":7,\"time\":\"2026-01-31T08:15:00.123456Z\",\"kind\":\"begin\",\"format\":1,\
-             \"log\":\"01010101010101010101010101010101\",\"host\":\"db1\",\"pid\":42,\"prev\":\"{zeros}\""
+             \"log\":\"01010101010101010101010101010101\",\"name\":\"db1\",\"host\":\"db1\",\"pid\":42,\"prev\":\"{zeros}\""
         );
         let hash = Hash::of(&[b"keyward.audit.v1\0", body.as_bytes()]);
         assert_eq!(text, format!("{body},\"hash\":\"{hash}\"}}"));
@@ -218,14 +228,15 @@ mod tests {
                 count: 6,
                 head: hash,
                 wraps: wraps.clone(),
-                anchored: Some(text()),
+                previous: Some(Link { count: 3, head: hash }),
+                anchor: Some(Link { count: u64::MAX, head: hash }),
                 key: Some(id),
                 signature: Some(text()),
             },
-            Entry::Head { count: 6, head: hash, wraps: BTreeMap::new(), anchored: None, key: None, signature: None },
-            Entry::Anchor { count: u64::MAX, head: hash },
+            unsigned_head(6, hash),
+            Entry::Begin { format: 1, log: id, name: "db1".parse().unwrap(), retired: Some(text()) },
             Entry::Torn { length: 3, sha256: hash },
-            Entry::Continued { log: id, file: text(), wraps, anchored: None },
+            Entry::Continued { log: id, name: "db1".parse().unwrap(), retired: Some(text()), file: text(), wraps },
         ] {
             let line = line(entry);
             assert_eq!(Line::parse(&line.to_bytes()), Some(line));
@@ -234,7 +245,7 @@ mod tests {
 
     #[test]
     fn another_spelling_is_no_line() {
-        let good = line(Entry::Anchor { count: 1, head: Hash::ZERO }).to_bytes();
+        let good = line(unsigned_head(1, Hash::ZERO)).to_bytes();
         assert!(Line::parse(&good).is_some());
         let good = String::from_utf8(good).unwrap();
         let rehashed = |text: &str| {
@@ -252,7 +263,7 @@ mod tests {
             ("db1", "\\u0064b1"),
             ("08:15:00.123456Z", "08:15:00.1234560Z"),
             ("08:15:00.123456Z", "08:15:00.123456+00:00"),
-            ("\"anchor\"", "\"ANCHOR\""),
+            ("\"kind\":\"head\"", "\"kind\":\"HEAD\""),
         ] {
             assert!(good.contains(from));
             assert_eq!(rehashed(&good.replace(from, to)), None, "{to}");

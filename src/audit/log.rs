@@ -4,8 +4,9 @@ use super::event::{Event, Outcome};
 use super::file::LogFile;
 use super::hash::Id;
 use super::head::Anchor;
+use super::head_signer::HeadSigner;
 use super::line;
-use super::notary::Notary;
+use super::name::LogName;
 use super::options::AuditOptions;
 use super::writer::{self, Message, Wraps, Writer};
 use crate::error::{Error, ErrorKind, Result};
@@ -46,51 +47,63 @@ struct Shared {
 }
 
 impl AuditLog {
-    /// Opens the log at `path`, or begins it where there is none. What a process that was killed left
-    /// half written is closed and marked.
+    /// Opens the log at `path`, or begins it if there is none. What a process that was killed left half written is closed
+    /// and marked.
+    ///
+    /// A log that is [signed](AuditOptions::keeper) must extend what its keepers have seen of it: the line that is
+    /// anchored is there, the last signed head is good, its links lead back to the anchor, and the lines after it hash. The
+    /// lines between are the work of [`Verify`](super::Verify). A new log is anchored before this returns. If no keeper
+    /// answers, the log goes on under heads that are not signed, and is checked as soon as one does.
     ///
     /// # Errors
-    /// `Io` where it cannot be read or written, where another process keeps its lock, or where its end
-    /// is not in order.
+    /// `Tampered` if the log is not the one that its keepers have seen, or is not in order; `Io` if it cannot be read or
+    /// written, or another process keeps its lock; `KeyNotFound` if no keeper has an audit key; `InvalidArgument` if it is
+    /// given no name and the host's name is none; and those of the keepers, but for their absence.
     pub fn open(path: &Path, options: AuditOptions) -> Result<Self> {
-        let file = LogFile::open(path, options.rotate_at)?;
+        let name = options.name.clone().map_or_else(LogName::of_host, Ok)?;
+        let (file, trust) = LogFile::open(path, options.rotate_at, &name, &options.keepers)?;
+        let log = file.chain().identity.log;
+        let is_anchored = trust.is_none_or(|trust| trust.highest(log).is_some()) || !file.guard().is_checked();
         let (messages, received) = mpsc::channel();
         let no_thread = |error| Error::io("there is no thread for the audit log", error);
-        let notary = match &options.signer {
-            None => None,
-            Some(signer) => {
-                let (tasks, taken) = mpsc::channel();
-                let notary = Notary {
-                    signer: Arc::clone(signer),
-                    anchors: options.anchors.clone(),
-                    host: file.host().to_owned(),
-                };
-                let answers = messages.clone();
-                let thread = thread::Builder::new().name(format!("{}-sign", writer::NAME));
-                thread.spawn(move || notary.run(&taken, &answers)).map_err(no_thread)?;
-                Some(tasks)
-            }
+        let signer = if options.keepers.is_empty() {
+            None
+        } else {
+            let (tasks, taken) = mpsc::channel();
+            let signer = HeadSigner { keepers: options.keepers.clone() };
+            let answers = messages.clone();
+            let thread = thread::Builder::new().name(format!("{}-sign", writer::NAME));
+            Some((tasks, thread.spawn(move || signer.run(&taken, &answers)).map_err(no_thread)?))
         };
         let wraps = Wraps::default();
-        let writer = Writer::new(file, options, received, notary, Arc::clone(&wraps));
+        let writer = Writer::new(file, options, received, signer, Arc::clone(&wraps));
         let thread = thread::Builder::new().name(writer::NAME.to_owned());
         let writer = thread.spawn(move || writer.run()).map_err(no_thread)?;
-        Ok(Self(Arc::new(Shared {
+        let log = Self(Arc::new(Shared {
             path: path.to_owned(),
             messages,
             writer: Mutex::new(Some(writer)),
             wraps,
             closed: AtomicBool::new(false),
             process: std::process::id(),
-        })))
+        }));
+        if !is_anchored {
+            match log.anchor() {
+                Err(error) if error.kind().is_unavailable() => {
+                    tracing::warn!(%error, "the audit log begins without an anchor");
+                }
+                anchored => drop(anchored?),
+            }
+        }
+        Ok(log)
     }
 
     /// Says that an operation is about to be done. It may be done when this returns, and not before:
     /// the line is on the disk then. Many who do this at once share one sync.
     ///
     /// # Errors
-    /// `Io` where the line could not be written and synced, the log is [closed](Self::close), or this
-    /// is a forked child of the process that opened it. The operation must not be done then.
+    /// `Io` if the line could not be written and synced, the log is [closed](Self::close), or this is a forked child of
+    /// the process that opened it; `Tampered` if the log is not as it was. The operation must not be done then.
     pub fn begin(&self, event: Event) -> Result<Pending> {
         self.0.check_usable()?;
         let request = Id::random()?;
@@ -128,7 +141,8 @@ impl AuditLog {
     /// Signs the head and anchors it on the token, now.
     ///
     /// # Errors
-    /// `InvalidArgument` where the log has no signer or no place for anchors, the errors of the token, `Io`.
+    /// `InvalidArgument` if the log has no keeper, `Tampered` if it is not the one that its keepers have seen, the errors
+    /// of the token, `Io`.
     pub fn anchor(&self) -> Result<Anchor> {
         self.0.check_usable()?;
         let anchor = self.0.ask(Message::Anchor)?;

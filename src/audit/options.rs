@@ -1,15 +1,17 @@
 //! How a log is kept.
 
-use crate::key::{AnchorStore, Signer};
+use super::keepers::Keepers;
+use super::name::LogName;
+use crate::key::HeadKeeper;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How a log is kept: who signs its heads, how often, and when a new file is begun.
+/// How a log is kept: its name, the tokens that sign its heads and how often, and when a new file is begun.
 #[derive(Clone)]
 pub struct AuditOptions {
-    pub(super) signer: Option<Arc<dyn Signer>>,
-    pub(super) anchors: Option<Arc<dyn AnchorStore>>,
+    pub(super) name: Option<LogName>,
+    pub(super) keepers: Keepers,
     pub(super) sign_every: u64,
     pub(super) sign_after: Duration,
     pub(super) rotate_at: u64,
@@ -20,8 +22,8 @@ pub struct AuditOptions {
 impl Default for AuditOptions {
     fn default() -> Self {
         Self {
-            signer: None,
-            anchors: None,
+            name: None,
+            keepers: Keepers::default(),
             sign_every: 1000,
             sign_after: Duration::from_secs(60),
             rotate_at: 64 << 20,
@@ -32,18 +34,18 @@ impl Default for AuditOptions {
 }
 
 impl AuditOptions {
-    /// Who signs the heads; nobody by default, and then whoever can write the file can write it anew.
+    /// The log's name: that of the host by default. Logs with the same keeper need different names.
     #[must_use]
-    pub fn signer(mut self, signer: Arc<dyn Signer>) -> Self {
-        self.signer = Some(signer);
+    pub fn name(mut self, name: LogName) -> Self {
+        self.name = Some(name);
         self
     }
 
-    /// Where signed heads are anchored; nowhere by default, and then the end can be cut off unnoticed.
-    /// It has an effect together with a [signer](Self::signer) alone.
+    /// A token that signs the heads and keeps their anchors; called again, another one. The first that answers signs, and
+    /// every one that answers keeps the anchors. Without any, an attacker who can write the files can write all of the log.
     #[must_use]
-    pub fn anchors(mut self, anchors: Arc<dyn AnchorStore>) -> Self {
-        self.anchors = Some(anchors);
+    pub fn keeper(mut self, keeper: Arc<dyn HeadKeeper>) -> Self {
+        self.keepers.add(keeper);
         self
     }
 
@@ -75,8 +77,7 @@ impl AuditOptions {
         self
     }
 
-    /// Whether it is also anchored when the log is closed, as it should be by a service that runs for long:
-    /// no by default.
+    /// Whether it is also anchored when the log is closed, which suits a service that runs for long: no by default.
     #[must_use]
     pub fn anchor_at_close(mut self, yes: bool) -> Self {
         self.anchor_at_close = yes;
@@ -87,8 +88,8 @@ impl AuditOptions {
 impl fmt::Debug for AuditOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AuditOptions")
-            .field("signer", &self.signer.is_some())
-            .field("anchors", &self.anchors.is_some())
+            .field("name", &self.name)
+            .field("keepers", &self.keepers.len())
             .field("sign_every", &self.sign_every)
             .field("sign_after", &self.sign_after)
             .field("rotate_at", &self.rotate_at)

@@ -1,18 +1,22 @@
 //! Whether a log is as it was written.
 
+use super::chain::{Identity, LastSigned};
 use super::diagnose::{Diagnosis, Item, Verdict, diagnose};
-use super::files::{self, Piece};
+use super::extension::{Fault, Standing, standing};
+use super::files::{Piece, Snapshot};
 use super::hash::{Hash, Id};
-use super::head::{Anchor, Head};
+use super::head::{Anchor, Link};
 use super::line::{Entry, Line};
+use super::name::LogName;
+use super::tail::is_head_signed;
 use super::verifying::HeadKey;
 use super::walk::{Position, Step, Walk};
 use crate::error::{Error, ErrorKind, Result};
-use crate::key::AnchorStore;
+use crate::key::HeadKeeper;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// Verifies a log: the chain of all its files, the signatures of its heads, and its anchor on the token.
+/// Verifies a log: the chain of all its files, the signatures of its heads, and its anchors on the tokens.
 ///
 /// ```no_run
 /// use keyward::audit::{HeadKey, Verify};
@@ -23,10 +27,11 @@ use std::path::{Path, PathBuf};
 /// }
 /// # Ok::<(), keyward::Error>(())
 /// ```
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Verify {
     path: PathBuf,
-    key: Option<HeadKey>,
+    name: Option<LogName>,
+    keys: Vec<HeadKey>,
     anchors: Option<Vec<String>>,
     partial: bool,
 }
@@ -37,27 +42,29 @@ pub struct Verify {
 pub struct Report {
     /// The log's id.
     pub log: Option<Id>,
+    /// The log's name.
+    pub name: Option<LogName>,
     /// Its files, in order.
     pub files: Vec<PathBuf>,
     /// How many lines are in order.
     pub entries: u64,
     /// The number of the last of them.
     pub last: u64,
-    /// How many heads are signed by the key that it was verified with.
+    /// How many heads are signed by one of the keys that it was verified with.
     pub heads: u64,
-    /// How many heads are signed by another key, or were not verified because no key was given.
+    /// How many heads are signed by other keys, or were not verified because no key was given.
     pub heads_not_verified: u64,
     /// The last line that a verified signature covers.
     pub signed_to: Option<u64>,
-    /// The anchor on the token, where the log agrees with it.
+    /// The highest anchor on the tokens. The log agrees with it if nothing is wrong.
     pub anchor: Option<Anchor>,
-    /// How many anchors on the token are of this log and not signed by the key.
+    /// How many anchors on the tokens have the name of this log and no signature of a known key.
     pub anchors_not_signed: u64,
-    /// The last anchor of every other log on the token that the key signed.
+    /// The highest anchor of every log on the tokens that has another name.
     pub other_anchors: Vec<Anchor>,
     /// How many torn ends there were, each marked and closed by the next writer.
     pub torn: u64,
-    /// Whether the last line is being written, or its writer was stopped and nobody has come since.
+    /// Whether the last line is being written, or its writer was stopped and no other has come since.
     pub torn_end: bool,
     /// The AES-GCM wraps of this host, by KEK id.
     pub wraps: BTreeMap<Id, u64>,
@@ -85,23 +92,43 @@ impl Verify {
     /// Of the log whose current file is at `path`.
     #[must_use]
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), key: None, anchors: None, partial: false }
+        Self { path: path.into(), name: None, keys: Vec::new(), anchors: None, partial: false }
     }
 
-    /// With the public half of the key that signs its heads. Without it signatures are not checked, and
-    /// whoever can write the file can write it anew.
+    /// With the name that the log must have; otherwise it is taken from the log, which an attacker who can write
+    /// the file can change.
     #[must_use]
-    pub fn key(mut self, key: HeadKey) -> Self {
-        self.key = Some(key);
+    pub fn name(mut self, name: LogName) -> Self {
+        self.name = Some(name);
         self
     }
 
-    /// With its anchors. Without them nobody can tell that the end was cut off.
+    /// With the public half of a key that signs its heads; called again, of another one. Without any, signatures are not
+    /// checked, and an attacker who can write the file can write all of it.
+    #[must_use]
+    pub fn key(mut self, key: HeadKey) -> Self {
+        if !self.keys.contains(&key) {
+            self.keys.push(key);
+        }
+        self
+    }
+
+    /// Returns the keys so far.
+    #[must_use]
+    pub fn keys(&self) -> &[HeadKey] {
+        &self.keys
+    }
+
+    /// With the keys and the anchors on a token; called again, on another one. Without them a cut end is not found.
     ///
     /// # Errors
-    /// Those of the token that holds them.
-    pub fn anchors(mut self, anchors: &dyn AnchorStore) -> Result<Self> {
-        self.anchors = Some(anchors.anchors()?);
+    /// Those of the token.
+    pub fn keeper(mut self, keeper: &dyn HeadKeeper) -> Result<Self> {
+        let records = keeper.read(None)?;
+        self.anchors.get_or_insert_default().extend(records.anchors);
+        for point in records.points {
+            self = self.key(HeadKey::from_point(point)?);
+        }
         Ok(self)
     }
 
@@ -113,43 +140,26 @@ impl Verify {
         self
     }
 
-    /// Reads the whole log. It may be written to meanwhile.
+    /// Reads the whole log as it is now. It may be written to meanwhile.
     ///
     /// # Errors
-    /// `Io` where it cannot be read. What is wrong with it is no error but in the report.
+    /// `Io` if it cannot be read. What is wrong with it is no error but in the report.
     pub fn run(&self) -> Result<Report> {
-        let mut older = files::before(&self.path)?;
-        loop {
-            let report = self.attempt(&older)?;
-            // A file that was rotated away while it was to be read seems to be missing.
-            let now = files::before(&self.path)?;
-            if report.finding.is_none() || now == older {
-                return Ok(report);
-            }
-            older = now;
-        }
-    }
-
-    fn attempt(&self, older: &[(u64, PathBuf)]) -> Result<Report> {
-        let here = self.path.exists();
-        if !here && older.is_empty() {
-            let message = format!("there is no audit log '{}'", self.path.display());
-            return Err(Error::new(ErrorKind::Io, message));
-        }
-        let mut paths: Vec<_> = older.iter().map(|(_, path)| path.clone()).collect();
-        if here {
-            paths.push(self.path.clone());
-        }
-        let numbers = older.iter().map(|(number, _)| *number).collect();
-        let mut pass = Pass { numbers, ..Pass::new(self, &paths) };
-        let mut verdict = pass.walk()?;
+        let snapshot = Snapshot::take(&self.path)?;
+        let paths = snapshot.paths();
+        let mut pass = Pass::new(self, &snapshot, &paths);
+        let mut verdict = match paths.is_empty() {
+            true => Some(pass.without_files()?),
+            false => pass.walk()?,
+        };
         pass.report.torn = pass.walk.torn;
         if let Some(chain) = &pass.walk.chain {
-            pass.report.log = Some(chain.log);
+            pass.report.log = Some(chain.identity.log);
+            pass.report.name = Some(chain.identity.name.clone());
             pass.report.wraps.clone_from(&chain.wraps);
         }
         if verdict.is_none() {
-            verdict = pass.at_end(here);
+            verdict = pass.at_end()?;
         }
         let mut report = pass.report;
         report.finding = verdict.map(|verdict| Finding {
@@ -167,29 +177,34 @@ impl Verify {
 /// One way through a log.
 struct Pass<'a> {
     verify: &'a Verify,
+    snapshot: &'a Snapshot,
     paths: &'a [PathBuf],
-    /// The numbers in the names of the older files.
-    numbers: Vec<u64>,
+    /// The anchors on the tokens that are signed by one of the keys, or all of them without keys.
+    anchors: Vec<Anchor>,
     report: Report,
     walk: Walk,
     /// The hash of every line from the first on: 32 bytes for each.
     hashes: Vec<Hash>,
     first: u64,
+    /// The last signed head.
+    signed: LastSigned,
     /// Which line wrapped under which key, so that the counts of a head can be taken back to its line.
     wrapped: Vec<(u64, Id)>,
     last: Position,
 }
 
 impl<'a> Pass<'a> {
-    fn new(verify: &'a Verify, paths: &'a [PathBuf]) -> Self {
+    fn new(verify: &'a Verify, snapshot: &'a Snapshot, paths: &'a [PathBuf]) -> Self {
         Self {
             verify,
+            snapshot,
             paths,
-            numbers: Vec::new(),
+            anchors: Vec::new(),
             report: Report::default(),
             walk: Walk::default(),
             hashes: Vec::new(),
             first: 1,
+            signed: LastSigned::None,
             wrapped: Vec::new(),
             last: Position { file: 0, number: 0 },
         }
@@ -197,7 +212,7 @@ impl<'a> Pass<'a> {
 
     /// Follows the chain to its end, or to the first thing that is wrong.
     fn walk(&mut self) -> Result<Option<Verdict>> {
-        for piece in files::pieces(self.paths) {
+        for piece in self.snapshot.pieces() {
             let piece = piece?;
             match self.walk.take(&piece) {
                 Step::Held => {}
@@ -205,6 +220,7 @@ impl<'a> Pass<'a> {
                 Step::Next(line) => {
                     if self.hashes.is_empty() {
                         self.first = line.seq;
+                        self.signed = self.walk.chain.as_ref().map_or(LastSigned::Unknown, |chain| chain.signed);
                     }
                     if let Some(verdict) = self.look_at(&line, &piece) {
                         return Ok(Some(verdict));
@@ -236,7 +252,8 @@ impl<'a> Pass<'a> {
             self.report.torn_end = true;
         }
         if piece.number == 1 {
-            if let Some(number) = self.numbers.get(piece.file).filter(|number| **number != line.seq) {
+            let number = self.snapshot.older().get(piece.file).map(|(number, _)| *number);
+            if let Some(number) = number.filter(|number| *number != line.seq) {
                 let explanation = format!("its file is named by the number {number}");
                 return verdict(Diagnosis::Reordered, explanation);
             }
@@ -265,7 +282,7 @@ impl<'a> Pass<'a> {
 
     /// Whether a head is that of the chain before it, and its signature good.
     fn check_head(&mut self, line: &Line) -> Result<(), String> {
-        let Entry::Head { count, head, wraps, key, signature, .. } = &line.entry else { return Ok(()) };
+        let Entry::Head { count, head, wraps, previous, anchor, key, signature } = &line.entry else { return Ok(()) };
         let Some(chain) = &self.walk.chain else { return Ok(()) };
         let confirmed = self.report.signed_to.map_or(self.first, |signed| signed + 1);
         let rewritten = || format!("the head in it is another: entries {confirmed} to {count} were rewritten");
@@ -291,18 +308,36 @@ impl<'a> Pass<'a> {
             // In a file that was moved away.
             None => {}
         }
-        let (Some(id), Some(signature)) = (key, signature) else { return Ok(()) };
-        let Some(key) = self.verify.key.as_ref().filter(|key| key.id() == *id) else {
-            self.report.heads_not_verified += 1;
-            return Ok(());
+        let (Some(_), Some(_)) = (key, signature) else { return Ok(()) };
+        let is_linked = match self.signed {
+            LastSigned::Unknown => true,
+            LastSigned::None => previous.is_none(),
+            LastSigned::At(link) => *previous == Some(link),
         };
-        if !Head::new(chain.log, *count, *head, wraps).is_signed(key, signature) {
-            return Err(format!(
-                "the signature in it is not good: it or entries {confirmed} to {count} were rewritten"
-            ));
+        if !is_linked {
+            return Err("the head in it does not name the signed head before it".into());
         }
-        self.report.heads += 1;
-        self.report.signed_to = self.report.signed_to.max(Some(*count));
+        if let Some(Link { count, head }) = anchor
+            && count.checked_sub(self.first).is_some_and(|index| self.hash_at(index) != Some(*head))
+        {
+            return Err(format!("the head in it was signed when another entry {count} was anchored"));
+        }
+        self.signed = LastSigned::At(Link { count: *count, head: *head });
+        match is_head_signed(&chain.identity, line, &self.verify.keys) {
+            None if self.verify.anchors.is_some() && !self.verify.keys.is_empty() => {
+                return Err("the head in it is signed by an unknown key".into());
+            }
+            None => self.report.heads_not_verified += 1,
+            Some(false) => {
+                return Err(format!(
+                    "the signature in it is not good: it or entries {confirmed} to {count} were rewritten"
+                ));
+            }
+            Some(true) => {
+                self.report.heads += 1;
+                self.report.signed_to = self.report.signed_to.max(Some(*count));
+            }
+        }
         Ok(())
     }
 
@@ -311,65 +346,113 @@ impl<'a> Pass<'a> {
     }
 
     /// What the end of the log says, the chain being in order.
-    fn at_end(&mut self, here: bool) -> Option<Verdict> {
+    fn at_end(&mut self) -> Result<Option<Verdict>> {
         let after = Position { number: self.last.number + 1, ..self.last };
         let verdict = |position, seq: u64, diagnosis, explanation: String| {
-            Some(Verdict { position, seq: Some(seq), diagnosis, explanation })
+            Ok(Some(Verdict { position, seq: Some(seq), diagnosis, explanation }))
         };
         let last = self.report.last;
-        if !here {
+        if !self.snapshot.has_current() {
             let explanation = format!("the current file '{}' is not here", self.verify.path.display());
             return verdict(after, last + 1, Diagnosis::Removed, explanation);
         }
-        let Some(log) = self.report.log else {
+        let Some(identity) = self.walk.chain.as_ref().map(|chain| chain.identity.clone()) else {
             return verdict(after, 1, Diagnosis::Cut, "the log is empty".into());
         };
-        if let Some(anchor) = self.choose_anchor(log) {
-            let Anchor { count, hash, .. } = anchor;
-            if count > last {
-                let lines = count - last;
-                let explanation = format!("the token has seen {count} entries; the last {lines} are gone");
-                return verdict(after, last + 1, Diagnosis::Cut, explanation);
-            }
-            let index = count.checked_sub(self.first);
-            if index.is_some_and(|index| self.hash_at(index) != Some(hash)) {
-                let confirmed = self.report.signed_to.filter(|signed| *signed < count).map_or(1, |signed| signed + 1);
-                let explanation =
-                    format!("the token has seen another entry {count}: entries {confirmed} to {count} were rewritten");
-                return verdict(self.last, count, Diagnosis::Changed, explanation);
-            }
-            self.report.anchor = Some(anchor);
+        if let Some(name) = self.verify.name.as_ref().filter(|name| **name != identity.name) {
+            let explanation = format!("the log has the name '{}', and that of '{name}' is expected", identity.name);
+            return verdict(self.last, last, Diagnosis::Replaced, explanation);
         }
-        if let Some(key) = &self.verify.key
-            && self.report.heads == 0
-        {
-            let explanation = format!("no head in the log is signed by the key {}", key.id());
+        self.take_anchors(&identity.name);
+        if let Some(found) = self.check_anchors(&identity)? {
+            return Ok(Some(found));
+        }
+        if !self.verify.keys.is_empty() && self.report.heads == 0 {
+            let ids: Vec<_> = self.verify.keys.iter().map(|key| key.id().to_string()).collect();
+            let explanation = format!("no head in the log is signed by the key {}", ids.join(" or "));
             return verdict(self.last, last, Diagnosis::Unsigned, explanation);
         }
-        None
+        Ok(None)
     }
 
-    /// The latest anchor of this log that is signed.
-    fn choose_anchor(&mut self, log: Id) -> Option<Anchor> {
-        let mut latest: BTreeMap<Id, Anchor> = BTreeMap::new();
+    /// What is wrong where no file of a log is.
+    fn without_files(&mut self) -> Result<Verdict> {
+        if let Some(name) = self.verify.name.clone() {
+            self.take_anchors(&name);
+        }
+        let anchor = self.anchors.iter().rfind(|anchor| !anchor.is_retired());
+        let Some(anchor) = anchor.filter(|anchor| Some(anchor.name()) == self.verify.name.as_ref()) else {
+            let message = format!("there is no audit log '{}'", self.verify.path.display());
+            return Err(Error::new(ErrorKind::Io, message));
+        };
+        let explanation = format!("no file of the log is here; the token has seen {} entries", anchor.count());
+        self.report.anchor = Some(anchor.clone());
+        let position = Position { file: 0, number: 1 };
+        Ok(Verdict { position, seq: Some(1), diagnosis: Diagnosis::Removed, explanation })
+    }
+
+    /// Sorts the anchors on the tokens: those of this name, the highest last, and those of other logs.
+    fn take_anchors(&mut self, name: &LogName) {
+        let mut others: BTreeMap<(LogName, Id), Anchor> = BTreeMap::new();
         for anchor in self.verify.anchors.iter().flatten().filter_map(|text| Anchor::parse(text)) {
-            if self.verify.key.as_ref().is_some_and(|key| !anchor.is_signed(key)) {
-                self.report.anchors_not_signed += u64::from(anchor.log == log);
-                continue;
-            }
-            match latest.get(&anchor.log) {
-                Some(other) if other.count >= anchor.count => {}
-                _ => _ = latest.insert(anchor.log, anchor),
+            if !self.verify.keys.is_empty() && !anchor.is_signed(&self.verify.keys) {
+                self.report.anchors_not_signed += u64::from(anchor.name() == name);
+            } else if anchor.name() == name {
+                self.anchors.push(anchor);
+            } else {
+                match others.get(&(anchor.name().clone(), anchor.log())) {
+                    Some(other) if other.count() >= anchor.count() => {}
+                    _ => _ = others.insert((anchor.name().clone(), anchor.log()), anchor),
+                }
             }
         }
-        let own = latest.remove(&log);
-        self.report.other_anchors = latest.into_values().collect();
-        own
+        self.anchors.sort_by_key(|anchor| (anchor.count(), anchor.is_retired()));
+        self.report.other_anchors = others.into_values().collect();
+    }
+
+    /// Whether the log agrees with every anchor of its name.
+    fn check_anchors(&mut self, identity: &Identity) -> Result<Option<Verdict>> {
+        let (first, last) = (self.first, self.report.last);
+        let highest = self.anchors.iter().rfind(|anchor| anchor.log() == identity.log);
+        for anchor in &self.anchors {
+            let (count, retired) = (anchor.count(), anchor.is_retired() && anchor.log() == identity.log);
+            let hash_at = |seq: u64| Ok(seq.checked_sub(first).and_then(|index| self.hash_at(index)));
+            // A log that was retired may be verified, and has still what was anchored.
+            let live = if retired { anchor.as_live() } else { anchor.clone() };
+            let after = Position { number: self.last.number + 1, ..self.last };
+            let (position, seq, diagnosis) = match count {
+                _ if anchor.log() != identity.log => (self.last, last, Diagnosis::Replaced),
+                count if count > last => (after, last + 1, Diagnosis::Cut),
+                count => (self.last, count, Diagnosis::Changed),
+            };
+            let explanation = match standing(identity, &live, last, &self.verify.keys, &hash_at) {
+                Ok(Standing::MovedAway) if highest == Some(anchor) => {
+                    let explanation = format!("the token has seen entry {count}, which is in no file that is here");
+                    let diagnosis = Diagnosis::Removed;
+                    return Ok(Some(Verdict { position, seq: Some(count), diagnosis, explanation }));
+                }
+                Ok(_) => continue,
+                Err(Fault::Failed(error)) => return Err(error),
+                Err(Fault::Evidence(_)) if diagnosis == Diagnosis::Cut => {
+                    let lines = count - last;
+                    format!("the token has seen {count} entries; the last {lines} are gone")
+                }
+                Err(Fault::Evidence(_)) if diagnosis == Diagnosis::Changed => {
+                    let signed = self.report.signed_to.filter(|signed| *signed < count);
+                    let from = signed.map_or(1, |signed| signed + 1);
+                    format!("the token has seen another entry {count}: entries {from} to {count} were rewritten")
+                }
+                Err(Fault::Evidence(what)) => format!("the log {what}"),
+            };
+            return Ok(Some(Verdict { position, seq: Some(seq), diagnosis, explanation }));
+        }
+        self.report.anchor = highest.cloned();
+        Ok(None)
     }
 
     /// What is wrong at this place, from all lines of the log.
     fn diagnose(&self, position: Position) -> Result<Verdict> {
-        let items: Vec<_> = files::pieces(self.paths).map(|piece| Ok(Item::of(&piece?))).collect::<Result<_>>()?;
+        let items: Vec<_> = self.snapshot.pieces().map(|piece| Ok(Item::of(&piece?))).collect::<Result<_>>()?;
         let at = items.iter().position(|item| item.position == position).unwrap_or(items.len());
         let (seq, prev) = match self.hashes.last() {
             Some(hash) => (self.report.last + 1, *hash),

@@ -66,6 +66,12 @@ impl HeadKey {
         format!("{FIRST_LINE}\n{first}\n{second}\n{LAST_LINE}\n")
     }
 
+    /// Returns the key as an uncompressed point (SEC 1), `04 ‖ x ‖ y`.
+    #[must_use]
+    pub fn point(&self) -> [u8; 65] {
+        self.point
+    }
+
     /// The key's id, as heads have it: the first 16 bytes of the SHA-256 hash of its point.
     #[must_use]
     pub fn id(&self) -> Id {

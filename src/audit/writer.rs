@@ -6,13 +6,15 @@ mod heads;
 use super::file::{Draft, LogFile};
 use super::hash::Id;
 use super::head::Anchor;
-use super::notary::{Done, Task};
+use super::head_signer::{Done, Task};
 use super::options::AuditOptions;
 use crate::error::{Error, ErrorKind, Result};
+use heads::Signing;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// The most messages in one group.
@@ -39,7 +41,7 @@ pub(super) enum Message {
     Anchor(Answer<Anchor>),
     /// The head is to be signed now.
     Close(Answer<()>),
-    /// From the notary.
+    /// From the thread that asks the keepers.
     Done(Box<Done>),
     /// There will be no more.
     End,
@@ -52,14 +54,16 @@ pub(super) struct Writer {
     file: LogFile,
     options: AuditOptions,
     messages: Receiver<Message>,
-    notary: Option<Sender<Task>>,
+    signer: Option<Sender<Task>>,
+    /// The thread at the other end, which is joined before this one ends.
+    signer_thread: Option<JoinHandle<()>>,
     wraps: Wraps,
     /// What could not be written yet.
     kept: Vec<Draft>,
     /// When the oldest line came that no head covers.
     unsigned_since: Option<Instant>,
-    /// Whether the notary is at work, and who waits for the anchor.
-    at_work: bool,
+    /// The signature that the keepers are asked for, and who waits for its anchor.
+    signing: Option<Signing>,
     anchoring: Vec<Answer<Anchor>>,
     /// Not before these times is it tried again by itself.
     sign_again: Instant,
@@ -72,6 +76,8 @@ pub(super) struct Writer {
     closing: Vec<(Answer<()>, Result<()>)>,
     ending: bool,
     patience: Option<Instant>,
+    /// Why no operation is recorded any more: evidence of tampering.
+    refused: Option<Error>,
 }
 
 #[derive(Default)]
@@ -87,19 +93,21 @@ impl Writer {
         file: LogFile,
         options: AuditOptions,
         messages: Receiver<Message>,
-        notary: Option<Sender<Task>>,
+        signer: Option<(Sender<Task>, JoinHandle<()>)>,
         wraps: Wraps,
     ) -> Self {
+        let (signer, signer_thread) = signer.unzip();
         let now = Instant::now();
         let mut writer = Self {
             file,
             options,
             messages,
-            notary,
+            signer,
+            signer_thread,
             wraps,
             kept: Vec::new(),
             unsigned_since: None,
-            at_work: false,
+            signing: None,
             anchoring: Vec::new(),
             sign_again: now,
             anchor_again: now,
@@ -109,6 +117,7 @@ impl Writer {
             closing: Vec::new(),
             ending: false,
             patience: None,
+            refused: None,
         };
         writer.look_at_chain();
         writer
@@ -139,9 +148,21 @@ impl Writer {
                         let (path, lost) = (self.file.path().display(), self.kept.len());
                         tracing::error!(log = %path, lost, "lines of the audit log are lost: they could not be written");
                     }
+                    self.end_signer();
                     return;
                 }
             }
+        }
+    }
+
+    /// Waits for the thread that asks the keepers, unless a token holds it up.
+    fn end_signer(&mut self) {
+        self.signer = None;
+        if self.signing.is_none()
+            && let Some(thread) = self.signer_thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!(log = %self.file.path().display(), "the thread that signs the audit log has failed");
         }
     }
 
@@ -149,6 +170,10 @@ impl Writer {
     fn sort(&mut self, message: Message, group: &mut Group) {
         match message {
             Message::Intent(draft, answer) => {
+                if let Some(refused) = &self.refused {
+                    let _ = answer.send(Err(again(refused)));
+                    return;
+                }
                 group.intents.push((group.drafts.len(), answer));
                 group.drafts.push(draft);
             }
@@ -156,7 +181,7 @@ impl Writer {
             Message::Flush(answer) => group.flushes.push(answer),
             Message::Anchor(answer) => self.anchor_wanted.push(answer),
             Message::Close(answer) => group.closes.push(answer),
-            Message::Done(done) => self.finish_head(*done, group),
+            Message::Done(done) => self.go_on(*done),
             Message::End => {
                 self.ending = true;
                 self.want_close();
@@ -195,7 +220,7 @@ impl Writer {
             None => Ok(()),
             Some(cause) => {
                 let message = format!("the audit log '{}' cannot be written{what}", self.file.path().display());
-                let error = Error::new(ErrorKind::Io, message).with_source(Arc::clone(cause));
+                let error = Error::new(cause.kind(), message).with_source(Arc::clone(cause));
                 Err(match cause.hint() {
                     Some(hint) => error.with_hint(hint.to_owned()),
                     None => error,
@@ -224,7 +249,7 @@ impl Writer {
     /// Whether all is done that closing waits for.
     fn is_closed(&self) -> bool {
         let Some(patience) = self.patience else { return false };
-        let idle = !(self.at_work || self.head_wanted) && self.anchor_wanted.is_empty();
+        let idle = !(self.signing.is_some() || self.head_wanted) && self.anchor_wanted.is_empty();
         idle || Instant::now() >= patience
     }
 
@@ -240,7 +265,7 @@ impl Writer {
     fn until_due(&self) -> Duration {
         let now = Instant::now();
         let head = match self.unsigned_since {
-            Some(since) if self.notary.is_some() && !self.at_work => {
+            Some(since) if self.signer.is_some() && self.signing.is_none() && self.refused.is_none() => {
                 Some((since + self.options.sign_after).max(self.sign_again))
             }
             _ => None,
@@ -260,7 +285,7 @@ fn again(error: &Error) -> Error {
     }
 }
 
-/// The thread's name, and that of the notary's.
+/// The beginning of the names of a log's threads.
 pub(super) const NAME: &str = "keyward-audit";
 
 /// What is told to whoever asks a writer that is gone.

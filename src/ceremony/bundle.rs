@@ -1,5 +1,6 @@
 //! The directory that a ceremony leaves behind.
 
+use super::interim;
 use super::journal::is_locked;
 use super::name::Name;
 use super::plan::{self, Plan};
@@ -30,6 +31,7 @@ const SIGNATURES: &str = "signatures";
 /// | `keys/NAME@TOKEN.pem` | the public halves of RSA keys |
 /// | `report.md` | the transcript for people, made from it and nothing else |
 /// | `signatures/WITNESS.minisig` | what witnesses signed |
+/// | `signatures/WITNESS@ENTRIES.minisig` | what a witness signed at a pause |
 #[derive(Clone, Debug)]
 pub struct Bundle {
     path: PathBuf,
@@ -170,6 +172,18 @@ impl Bundle {
             }
             _ => error,
         })?;
+        file.write_all(signature.as_bytes()).map_err(|error| cannot_write(&path, error))?;
+        file.commit()
+    }
+
+    /// Puts what a witness signed at a pause, after this many entries, into it.
+    ///
+    /// # Errors
+    /// `OutputExists` if there is one already; `Io`.
+    pub fn write_interim_signature(&self, witness: &Name, entries: u64, signature: &str) -> Result<()> {
+        self.make_directory(SIGNATURES)?;
+        let path = self.path.join(interim::file_name(witness, entries));
+        let mut file = AtomicFile::create(&path, Replace::No)?;
         file.write_all(signature.as_bytes()).map_err(|error| cannot_write(&path, error))?;
         file.commit()
     }

@@ -3,6 +3,7 @@
 use super::bundle::Bundle;
 use super::entry::{Decision, Entry, FORMAT, Fact, Outcome};
 use super::id::RunId;
+use super::interim;
 use super::line::{Line, MAX_LEN};
 use super::name::Name;
 use super::plan::{Plan, secrets};
@@ -91,8 +92,8 @@ impl Journal {
     /// What an interrupted run had begun to write is cut off; how much that was, and its hash, is told.
     ///
     /// # Errors
-    /// `NotAuthentic` where the transcript is not as it was written, or the plan is another; `InvalidArgument` where it
-    /// is closed or was stopped; `Io` where it cannot be written, or another process has it open.
+    /// `NotAuthentic` if the transcript is not as it was written, the plan is another, or a witness signed another
+    /// beginning at a pause; `InvalidArgument` if it is closed or was stopped; `Io` where it cannot be written, or another process has it open.
     pub fn resume(bundle: &Bundle, tool: &str, although: Option<(&str, &Name)>) -> Result<Self> {
         let path = bundle.transcript_path();
         let file = open_locked(&path, false)?;
@@ -107,6 +108,7 @@ impl Journal {
                 "the plan in the bundle is not the one that was begun with",
             ));
         }
+        interim::check_resumed(bundle, &Plan::parse(&text)?, &transcript)?;
         if transcript.is_closed() || transcript.progress().is_stopped() {
             return Err(Error::new(ErrorKind::InvalidArgument, "this ceremony has ended"));
         }

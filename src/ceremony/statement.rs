@@ -1,4 +1,4 @@
-//! What witnesses sign: a few lines of text that hold the whole bundle down.
+//! What witnesses sign: a few lines of text that hold the whole bundle down, or the transcript up to a pause.
 
 use super::entry::Entry;
 use super::transcript::Transcript;
@@ -60,5 +60,62 @@ impl fmt::Display for Statement {
         writeln!(f, "entries {entries}")?;
         writeln!(f, "head {head}")?;
         writeln!(f, "report {report}")
+    }
+}
+
+/// What a witness signs at a pause: the transcript up to there. A run that goes on with another beginning is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct InterimStatement {
+    /// What the ceremony is called.
+    pub ceremony: String,
+    /// The run's id.
+    pub run: super::RunId,
+    /// Whether it is a rehearsal.
+    pub rehearsal: bool,
+    /// The hash of the plan.
+    pub plan: Hash,
+    /// How many lines the transcript has.
+    pub entries: u64,
+    /// The hash of the last of them.
+    pub head: Hash,
+}
+
+impl InterimStatement {
+    /// Returns the statement about the lines so far, or `None` if the transcript is empty.
+    #[must_use]
+    pub fn new(transcript: &Transcript) -> Option<Self> {
+        Self::at(transcript, transcript.lines().last()?.seq)
+    }
+
+    /// Returns the statement about the first `entries` lines, or `None` if there are fewer.
+    #[must_use]
+    pub fn at(transcript: &Transcript, entries: u64) -> Option<Self> {
+        let last = transcript.lines().iter().find(|line| line.seq == entries)?;
+        let Entry::Begun { ceremony, plan, run, rehearsal, .. } = &transcript.lines().first()?.entry else {
+            return None;
+        };
+        Some(Self {
+            ceremony: ceremony.to_string(),
+            run: *run,
+            rehearsal: *rehearsal,
+            plan: *plan,
+            entries,
+            head: last.hash,
+        })
+    }
+}
+
+/// The very bytes that are signed.
+impl fmt::Display for InterimStatement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { ceremony, run, rehearsal, plan, entries, head } = self;
+        writeln!(f, "keyward ceremony interim statement 1")?;
+        writeln!(f, "ceremony {ceremony}")?;
+        writeln!(f, "run {run}")?;
+        writeln!(f, "rehearsal {}", if *rehearsal { "yes" } else { "no" })?;
+        writeln!(f, "plan {plan}")?;
+        writeln!(f, "entries {entries}")?;
+        writeln!(f, "head {head}")
     }
 }

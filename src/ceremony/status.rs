@@ -5,6 +5,7 @@ use super::plan::Plan;
 use super::script::script;
 use super::step::{Step, StepId};
 use super::transcript::Transcript;
+use crate::audit::Hash;
 
 /// How far a ceremony is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +23,8 @@ pub struct Status {
     pub stopped: bool,
     /// Whether the end of the transcript is torn: its run was interrupted.
     pub torn: bool,
+    /// The hash of the last line of the transcript, which is compared when the run goes on.
+    pub head: Option<Hash>,
 }
 
 /// The state of a step.
@@ -71,6 +74,7 @@ impl Status {
             closed: progress.is_closed(),
             stopped: progress.is_stopped(),
             torn: transcript.torn().is_some(),
+            head: transcript.head(),
         }
     }
 }

@@ -113,6 +113,12 @@ impl Transcript {
         &self.lines
     }
 
+    /// Returns the hash of the last line, or `None` if there is none.
+    #[must_use]
+    pub fn head(&self) -> Option<Hash> {
+        self.lines.last().map(|line| line.hash)
+    }
+
     /// What has been done.
     #[must_use]
     pub fn progress(&self) -> &Progress {

@@ -10,6 +10,7 @@ pub use claims::{DestroyedClaim, KeyClaim, TokenClaim};
 
 use super::bundle::Bundle;
 use super::entry::{Decision, Entry};
+use super::interim;
 use super::name::Name;
 use super::plan::{Finding, KeyOrigin, Plan};
 use super::statement::Statement;
@@ -124,6 +125,7 @@ impl<'a> Verify<'a> {
         found.keys = claims::of(&plan, &transcript);
         found.destroyed = claims::destroyed(&plan, &transcript);
         files::check(&mut found, self.bundle, &files, &plan, &transcript);
+        found.findings.extend(interim::check(self.bundle, &files, &plan, &transcript));
         let report = self.report(&mut found, &plan, &transcript);
         if let Some(statement) = Statement::new(&transcript, &report) {
             files::signatures(&mut found, self.bundle, &files, &plan, &statement, self.needs_signatures);

@@ -2,22 +2,27 @@
 //!
 //! It is a private key object of its own, `keyward-audit`, that may sign and nothing else. A private
 //! key on the curve P-256 does not show its public half, so that stands in a private data object of the
-//! same label, and every signature is verified with it before it is handed out.
+//! same label, its record, and every signature is verified with it before it is handed out. The record also has the
+//! public halves of the keys that this one replaced, and of audit keys on other tokens.
+
+mod anchors;
+mod opening;
+mod record;
+
+pub use opening::OpeningAuditKey;
 
 use super::template;
 use crate::audit::HeadKey;
 use crate::error::{Error, ErrorKind, Result};
-use crate::key::{AnchorStore, Signer};
+use crate::key::{AnchorOrder, HeadKeeper, HeadSignature, KeeperRecords};
 use crate::token::{
     Attribute, AttributeType, Attributes, KeyType, Mechanism, ObjectClass, ObjectHandle, Repeat, Session, Token,
 };
+use record::Record;
 use sha2::{Digest, Sha256};
 use std::fmt;
 
 const LABEL: &str = "keyward-audit";
-/// What stands before the id of a log in the label of its anchor. With a blank, it is no key's name.
-const ANCHOR: &str = "keyward audit anchor ";
-const FIRST_LINE: &str = "keyward-audit-key 1";
 /// P-256 as `CKA_EC_PARAMS` has it: the DER encoding of 1.2.840.10045.3.1.7.
 const P256: [u8; 10] = [0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
 /// An attribute, the answer that it must give, and what is wrong otherwise.
@@ -41,14 +46,12 @@ const REQUIRED: [Requirement; 6] = [
 /// use std::sync::Arc;
 /// # let token: Token = unimplemented!();
 /// let key = Arc::new(AuditKey::open(token)?);
-/// let options = AuditOptions::default().signer(key.clone()).anchors(key);
+/// let options = AuditOptions::default().keeper(key);
 /// let log = AuditLog::open("/var/log/keyward/audit.log".as_ref(), options)?;
 /// # Ok::<(), keyward::Error>(())
 /// ```
 pub struct AuditKey {
     token: Token,
-    id: [u8; 16],
-    point: [u8; 65],
     public: HeadKey,
 }
 
@@ -63,93 +66,96 @@ impl AuditKey {
     /// Makes the key.
     ///
     /// # Errors
-    /// `KeyExists` where there is one, `Unsupported` where the token has no ECDSA or keeps no data
-    /// objects, `KeyAttributes` where it does not protect the key as it was told to, and those of the token.
+    /// `KeyExists` if there is one, `Unsupported` if the token has no ECDSA or keeps no data objects, `KeyAttributes` if
+    /// the token does not protect the key as the template says, and those of the token.
     pub fn create(token: Token) -> Result<Self> {
         // Not repeated by itself: where the token goes away meanwhile it may be there or not.
-        let id = token.run(Repeat::Never, make)?;
-        Self::open(token).and_then(|key| if key.id == id { Ok(key) } else { Err(exists()) })
+        let point = token.run(Repeat::Never, make)?;
+        Self::open_made(token, point)
     }
 
-    /// The key that is there.
+    /// Makes a key in the place of the one that is there. Heads that the former key signed still verify: its public half
+    /// is recorded with the new key, and the key itself is destroyed.
     ///
     /// # Errors
-    /// `KeyNotFound` where there is none, `DuplicateKey` where there are several, `KeyAttributes`
-    /// where it is not protected as it must be, and those of the token.
-    pub fn open(token: Token) -> Result<Self> {
-        let (id, point) = token.run(Repeat::Once, |session| {
-            let key = find_one(session)?;
-            key.check()?;
-            let point = point_of(session, &key.id)?;
-            let id: [u8; 16] = key.id.as_slice().try_into().map_err(|_| not_ours("its id is not one of ours"))?;
-            Ok((id, point.ok_or_else(|| not_ours("the record of its public half is missing"))?))
-        })?;
-        let public = HeadKey::from_point(point)
-            .map_err(|error| not_ours("the record of its public half is not one").with_source(error))?;
-        Ok(Self { token, id, point, public })
+    /// `KeyNotFound` if there is none, `KeyExists` if another process does the same, `LimitExceeded` if no more former
+    /// keys can be recorded, and as [`create`](Self::create).
+    pub fn rotate(token: Token) -> Result<Self> {
+        let point = token.run(Repeat::Never, replace)?;
+        Self::open_made(token, point)
     }
 
-    /// The public half, with which others verify a log without the token.
+    fn open_made(token: Token, point: [u8; 65]) -> Result<Self> {
+        Self::open(token).and_then(|key| if key.public.point() == point { Ok(key) } else { Err(exists()) })
+    }
+
+    /// Opens the key that is there.
+    ///
+    /// # Errors
+    /// `KeyNotFound` if there is none, `DuplicateKey` if there are several, `KeyAttributes` if it is not protected as it
+    /// must be, and those of the token.
+    pub fn open(token: Token) -> Result<Self> {
+        let record = token.run(Repeat::Once, |session| current(session).map(|(_, record)| record))?;
+        let public = public_of(&record)?;
+        Ok(Self { token, public })
+    }
+
+    /// Returns the public half of the key as it was opened, with which others verify a log without the token.
     #[must_use]
     pub fn public_key(&self) -> &HeadKey {
         &self.public
     }
-}
 
-impl Signer for AuditKey {
-    fn public_point(&self) -> [u8; 65] {
-        self.point
-    }
-
-    fn sign(&self, message: &[u8]) -> Result<[u8; 64]> {
-        let digest = Sha256::digest(message);
-        let signature = self.token.run(Repeat::Once, |session| {
-            // Looked up each time: heads are signed seldom, and a handle is good in its generation alone.
-            let key = find_one(session)?;
-            key.check()?;
-            if key.id != self.id {
-                return Err(not_ours("it is not the key that it was"));
-            }
-            session.sign(Mechanism::Ecdsa, key.handle, &digest)
-        })?;
-        // A record that names another public half, or a token that miscalculates, would go unnoticed until
-        // somebody verifies the log.
-        if !self.public.verifies(message, &signature) {
-            return Err(not_ours("its signature does not verify with the public half in its record"));
-        }
-        signature.try_into().map_err(|_| not_ours("its signature is not 64 bytes long"))
-    }
-}
-
-impl AnchorStore for AuditKey {
-    fn anchors(&self) -> Result<Vec<String>> {
-        self.token.run(Repeat::Once, |session| {
-            let mut texts = Vec::new();
-            for handle in session.find(&template::data(None))? {
-                let Some(shown) = session.attributes(handle, &[AttributeType::Label, AttributeType::Value])? else {
-                    continue;
-                };
-                let is_anchor = shown.bytes(Attribute::Label).is_some_and(|label| label.starts_with(ANCHOR.as_bytes()));
-                let text = shown.bytes(Attribute::Value).and_then(|value| std::str::from_utf8(value).ok());
-                texts.extend(text.filter(|_| is_anchor).map(ToOwned::to_owned));
-            }
-            Ok(texts)
-        })
-    }
-
-    fn set_anchor(&self, name: &str, text: &str) -> Result<()> {
-        let label = format!("{ANCHOR}{name}");
+    /// Records the public halves of audit keys on other tokens, so that heads and anchors that those have signed verify
+    /// with this token alone.
+    ///
+    /// # Errors
+    /// `LimitExceeded` if there are too many, and those of the token.
+    pub fn trust(&self, others: &[HeadKey]) -> Result<()> {
         self.token.run(Repeat::Never, |session| {
-            let before = session.find(&template::data(Some(&label)))?;
-            write(session, &label, text)?;
-            for old in before {
-                // The new one says more than the old, so both may be there.
-                if let Err(error) = session.destroy_object(old) {
-                    tracing::warn!(label, %error, "an old anchor stays on the token beside the new one");
+            let (_, record) = current(session)?;
+            let mut new = record.clone();
+            for other in others.iter().map(HeadKey::point) {
+                if other != new.point && !new.peers.contains(&other) && !new.former.contains(&other) {
+                    new.peers.push(other);
                 }
             }
-            Ok(())
+            if new == record {
+                return Ok(());
+            }
+            new.write(session)?;
+            record.destroy(session)
         })
+    }
+}
+
+impl HeadKeeper for AuditKey {
+    fn read(&self, name: Option<&str>) -> Result<KeeperRecords> {
+        self.token.run(Repeat::Once, |session| {
+            let (_, record) = current(session)?;
+            Ok(KeeperRecords { points: record.points(), anchors: anchors::texts(session, name)? })
+        })
+    }
+
+    fn sign(&self, message: &[u8]) -> Result<HeadSignature> {
+        let digest = Sha256::digest(message);
+        // Looked up each time: heads are signed seldom, the key may have been replaced, and a handle is good in its
+        // generation alone.
+        let (record, signature) = self.token.run(Repeat::Once, |session| {
+            let (key, record) = current(session)?;
+            session.sign(Mechanism::Ecdsa, key.handle, &digest).map(|signature| (record, signature))
+        })?;
+        // A record that names another public half, or a token that miscalculates, would go unnoticed until the log is
+        // verified.
+        if !public_of(&record)?.verifies(message, &signature) {
+            return Err(not_ours("its signature does not verify with the public half in its record"));
+        }
+        let signature = signature.try_into().map_err(|_| not_ours("its signature is not 64 bytes long"))?;
+        Ok(HeadSignature { point: record.point, signature })
+    }
+
+    fn set_anchor(&self, name: &str, text: &str, order: &dyn Fn(&str) -> Result<AnchorOrder>) -> Result<()> {
+        self.token.run(Repeat::Never, |session| anchors::set(session, name, text, order))
     }
 }
 
@@ -168,36 +174,76 @@ impl Found {
     }
 }
 
-/// Makes the key and its record. Where several do it at once, at most one succeeds.
-fn make(session: &Session<'_>) -> Result<[u8; 16]> {
+/// Makes the key and its record, and returns its public half. Where several do it at once, at most one succeeds.
+fn make(session: &Session<'_>) -> Result<[u8; 65]> {
+    let records = record::all(session)?;
     for old in find_all(session)? {
-        if point_of(session, &old.id)?.is_some() {
+        if records.iter().any(|record| record.id == old.id) {
             return Err(exists());
         }
-        // Not finished, and so never used: its public half is known to nobody.
-        tracing::warn!("destroying an audit key that was never finished");
-        session.destroy_object(old.handle)?;
+        discard_unfinished(session, &old)?;
     }
+    generate(session, None)
+}
+
+/// Makes a key in the place of the current one.
+fn replace(session: &Session<'_>) -> Result<[u8; 65]> {
+    let (old, old_record) = current(session)?;
+    let records = record::all(session)?;
+    for other in find_all(session)?.iter().filter(|other| other.id != old.id) {
+        // Replaced and not destroyed yet, or never finished.
+        match records.iter().find(|record| record.id == other.id) {
+            Some(record) => {
+                session.destroy_object(other.handle)?;
+                record.destroy(session)?;
+            }
+            None => discard_unfinished(session, other)?,
+        }
+    }
+    // With its record the new key is the current one.
+    let point = generate(session, Some((&old, &old_record)))?;
+    session.destroy_object(old.handle)?;
+    old_record.destroy(session)?;
+    Ok(point)
+}
+
+fn discard_unfinished(session: &Session<'_>, old: &Found) -> Result<()> {
+    // Not finished, and so never used: its public half is not recorded.
+    tracing::warn!("destroying an audit key that was never finished");
+    session.destroy_object(old.handle)
+}
+
+fn generate(session: &Session<'_>, replaced: Option<(&Found, &Record)>) -> Result<[u8; 65]> {
     let mut id = [0; 16];
     session.random(&mut id)?;
     let (public, private) = session.generate_key_pair(Mechanism::EcKeyPairGen, new_public_key(), new_key(id))?;
     let point = session.attributes(public, &[AttributeType::EcPoint]);
     session.destroy_session_object(public);
-    let made = point.and_then(|shown| finish(session, id, private, shown.as_ref()));
+    let made = point.and_then(|shown| finish(session, id, private, shown.as_ref(), replaced));
     if made.is_err()
         && let Err(error) = session.destroy_object(private)
     {
         tracing::warn!(%error, "an audit key that was not finished could not be destroyed");
     }
-    made.map(|()| id)
+    made
 }
 
-fn finish(session: &Session<'_>, id: [u8; 16], private: ObjectHandle, shown: Option<&Attributes>) -> Result<()> {
+fn finish(
+    session: &Session<'_>,
+    id: [u8; 16],
+    private: ObjectHandle,
+    shown: Option<&Attributes>,
+    replaced: Option<(&Found, &Record)>,
+) -> Result<[u8; 65]> {
     let point = shown.and_then(|shown| shown.bytes(Attribute::EcPoint)).and_then(uncompressed);
     let point = point.ok_or_else(|| not_ours("the token does not show the public half that it made"))?;
     let all = find_all(session)?;
-    let [mine] = all.as_slice() else {
-        // Whoever sees another gives up, so that two never stay.
+    let is_expected = |key: &Found| key.id == id || replaced.is_some_and(|(old, _)| key.id == old.id);
+    let mine = all.iter().find(|key| key.id == id);
+    let (Some(mine), true, true) =
+        (mine, all.iter().all(is_expected), all.len() == 1 + usize::from(replaced.is_some()))
+    else {
+        // Every process that sees another's key gives up, so that two never stay.
         return Err(Error::new(ErrorKind::KeyExists, "another process is making the audit key").with_hint("try again"));
     };
     // What the token made of the template is what counts.
@@ -207,13 +253,24 @@ fn finish(session: &Session<'_>, id: [u8; 16], private: ObjectHandle, shown: Opt
     if !HeadKey::from_point(point)?.verifies(challenge, &signature) {
         return Err(not_ours("its signature does not verify"));
     }
-    write(session, LABEL, &format!("{FIRST_LINE}\nid {}\npoint {}\n", hex(&id), hex(&point)))
+    Record::new(id, point, replaced.map(|(_, record)| record)).write(session)?;
+    Ok(point)
 }
 
-fn find_one(session: &Session<'_>) -> Result<Found> {
-    let mut found = find_all(session)?.into_iter();
-    match (found.next(), found.next()) {
-        (Some(one), None) => Ok(one),
+/// The key that signs now, and its record.
+fn current(session: &Session<'_>) -> Result<(Found, Record)> {
+    let found = find_all(session)?;
+    let records = record::all(session)?;
+    let is_replaced = |one: &Record| records.iter().any(|other| other.former.contains(&one.point));
+    let recorded = |key: &Found| records.iter().find(|record| record.id == key.id);
+    let is_unfinished = found.len() == 1 && found.iter().all(|key| recorded(key).is_none());
+    let mut live = found.into_iter().filter_map(|key| {
+        let record = recorded(&key).filter(|record| !is_replaced(record))?.clone();
+        Some((key, record))
+    });
+    match (live.next(), live.next()) {
+        (Some((key, record)), None) => key.check().map(|()| (key, record)),
+        (None, _) if is_unfinished => Err(not_ours("the record of its public half is missing")),
         (None, _) => {
             Err(Error::new(ErrorKind::KeyNotFound, "the token has no audit key")
                 .with_hint("`keyward audit init` makes it"))
@@ -222,6 +279,11 @@ fn find_one(session: &Session<'_>) -> Result<Found> {
             Err(Error::new(ErrorKind::DuplicateKey, format!("two keys on the token are labelled '{LABEL}'")))
         }
     }
+}
+
+fn public_of(record: &Record) -> Result<HeadKey> {
+    HeadKey::from_point(record.point)
+        .map_err(|error| not_ours("the record of its public half is not one").with_source(error))
 }
 
 fn find_all(session: &Session<'_>) -> Result<Vec<Found>> {
@@ -276,32 +338,6 @@ fn new_public_key() -> Vec<Attribute> {
     ]
 }
 
-/// The public half of the key with this id, from its record.
-fn point_of(session: &Session<'_>, id: &[u8]) -> Result<Option<[u8; 65]>> {
-    for handle in session.find(&template::data(Some(LABEL)))? {
-        let Some(shown) = session.attributes(handle, &[AttributeType::Value])? else { continue };
-        let text = shown.bytes(Attribute::Value).and_then(|value| std::str::from_utf8(value).ok());
-        if let Some(point) = text.and_then(|text| parse_record(text, id)) {
-            return Ok(Some(point));
-        }
-    }
-    Ok(None)
-}
-
-fn parse_record(text: &str, id: &[u8]) -> Option<[u8; 65]> {
-    let mut lines = text.strip_suffix('\n')?.split('\n');
-    let is_its = lines.next()? == FIRST_LINE && lines.next()?.strip_prefix("id ")? == hex(id);
-    let digits = lines.next()?.strip_prefix("point ")?;
-    if !is_its || lines.next().is_some() || digits.len() != 130 || !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
-        return None;
-    }
-    let mut point = [0; 65];
-    for (index, byte) in point.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(digits.get(2 * index..2 * index + 2)?, 16).ok()?;
-    }
-    Some(point)
-}
-
 /// `CKA_EC_POINT` is a point in a DER octet string; some tokens leave out the string.
 fn uncompressed(value: &[u8]) -> Option<[u8; 65]> {
     value.strip_prefix(&[0x04, 65]).unwrap_or(value).try_into().ok()
@@ -321,30 +357,9 @@ fn not_ours(problem: &str) -> Error {
     Error::new(ErrorKind::KeyAttributes, format!("the audit key is refused: {problem}"))
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_record_is_that_of_its_key_alone() {
-        let point = [4; 65];
-        let text = format!("{FIRST_LINE}\nid {}\npoint {}\n", hex(&[1; 16]), hex(&point));
-        assert_eq!(parse_record(&text, &[1; 16]), Some(point));
-        assert_eq!(parse_record(&text, &[2; 16]), None);
-        for bad in [
-            "",
-            text.trim_end(),
-            &text.replace("key 1", "key 2"),
-            &format!("{text}more\n"),
-            &text.replace("point 04", "point +4"),
-        ] {
-            assert_eq!(parse_record(bad, &[1; 16]), None, "{bad}");
-        }
-    }
 
     #[test]
     fn a_point_is_read_with_and_without_its_octet_string() {

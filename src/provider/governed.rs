@@ -105,15 +105,17 @@ impl<P> Governed<P> {
         self
     }
 
-    /// How many hosts wrap under the same keys: 1 unless said. Each may wrap its share of the 2^32 times that
-    /// AES-GCM allows for one key version with random IVs (NIST SP 800-38D, section 8.3), by the count in the audit
-    /// log. It says so at half of it, and refuses beyond.
+    /// Sets how many hosts wrap under the same keys: 1 by default. Each may wrap seven eighths of its share of the 2^32
+    /// times that AES-GCM allows for one key version with random IVs (NIST SP 800-38D, section 8.3), by the count in the
+    /// audit log; the rest is room for wraps that an attacker hides by cutting the log off after its last anchor. A
+    /// warning comes at half of it, and a refusal beyond.
     #[must_use]
-    pub fn hosts(self, hosts: NonZeroU32) -> Self {
-        self.max_gcm_wraps(WrapLimit::MAX / u64::from(hosts.get()))
+    pub fn hosts(mut self, hosts: NonZeroU32) -> Self {
+        self.limit = Arc::new(WrapLimit::share_of(hosts));
+        self
     }
 
-    /// The same limit as a number, never more than 2^32.
+    /// The same limit as a number, never more than seven eighths of 2^32.
     #[must_use]
     pub fn max_gcm_wraps(mut self, max: u64) -> Self {
         self.limit = Arc::new(WrapLimit::new(max));

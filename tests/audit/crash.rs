@@ -129,11 +129,11 @@ fn a_last_write_cut_at_any_byte_is_marked_and_the_log_goes_on() {
 
 #[test]
 fn what_a_crash_leaves_at_the_end_is_marked() {
-    let place = Place::new();
-    drop(place.open(never()));
-    let whole = fs::read(place.path()).unwrap();
     let zeros = vec![0; 5000];
     for left in [&zeros[..], b"half a li", b"{\"seq\":2}\n", b"two\nlines", b"two\nlines\n", b"\n", b"\n\n"] {
+        let place = Place::new();
+        drop(place.open(never()));
+        let whole = fs::read(place.path()).unwrap();
         fs::write(place.path(), [&whole[..], left].concat()).unwrap();
         // Twice: the mark, too, may have been cut short.
         let log = place.open(never());

@@ -7,7 +7,7 @@ use keyward::audit::Diagnosis;
 fn an_end_that_is_cut_off_is_found_at_every_line() {
     let place = anchored_log();
     let (lines, forgery) = (place.lines(), Forgery::of(&place));
-    let anchored = place.ok().anchor.unwrap().count as usize;
+    let anchored = place.ok().anchor.unwrap().count() as usize;
     for left in 0..lines.len() {
         let report = forgery.report_of(&lines[..left]);
         if left >= anchored {
@@ -25,12 +25,12 @@ fn an_end_that_is_cut_off_is_found_at_every_line() {
 fn an_end_that_is_cut_off_is_found_at_every_byte() {
     let place = anchored_log();
     let (lines, forgery) = (place.lines(), Forgery::of(&place));
-    let anchored = place.ok().anchor.unwrap().count as usize;
+    let anchored = place.ok().anchor.unwrap().count() as usize;
     let whole = text(&lines);
     let covered = text(&lines[..anchored]).len();
     let from = text(&lines[..anchored - 2]).len();
     for left in (from..whole.len()).rev() {
-        let report = forgery.report_without_key(&whole.as_bytes()[..left]);
+        let report = forgery.report_without_keys(&whole.as_bytes()[..left]);
         let found = report.finding.map(|found| found.diagnosis);
         // A line that lacks its newline alone is whole.
         let expected = if left + 1 >= covered { None } else { Some(Diagnosis::Cut) };
@@ -42,7 +42,7 @@ fn an_end_that_is_cut_off_is_found_at_every_byte() {
 #[test]
 fn without_the_anchor_the_report_says_up_to_where_the_log_is_signed() {
     let place = anchored_log();
-    place.anchors.clear();
+    place.keeper.clear();
     let (lines, forgery) = (place.lines(), Forgery::of(&place));
     // Nobody can tell that there was more, and the report does not say so: that is what anchors are for.
     let report = forgery.report_of(&lines[..lines.len() - 4]);

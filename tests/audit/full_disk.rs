@@ -54,5 +54,5 @@ fn a_log_that_cannot_be_begun_is_an_error() {
     let error = AuditLog::open(Path::new("/dev/full"), never()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Io);
     let error = AuditLog::open(Path::new("/nonexistent/audit.log"), never()).unwrap_err();
-    assert_eq!(error.to_string(), "cannot open the audit log '/nonexistent/audit.log'");
+    assert_eq!(error.to_string(), "cannot read the directory of the audit log '/nonexistent/audit.log'");
 }

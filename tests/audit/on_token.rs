@@ -3,7 +3,7 @@
 use crate::{alice, event, never, operate};
 use keyward::audit::{AuditLog, Diagnosis, HeadKey, Verify};
 use keyward::hsm::AuditKey;
-use keyward::key::{AnchorStore, Operation, Signer};
+use keyward::key::{AnchorOrder, HeadKeeper, Operation};
 use keyward::testkit::SoftToken;
 use keyward::{AlgorithmChoice, ErrorKind, KeyAdmin};
 use std::fs;
@@ -25,26 +25,27 @@ fn the_key_is_made_once_and_signs() {
 fn it_is_no_master_key_and_none_is_in_its_way() {
     let soft = SoftToken::new();
     let hsm = soft.provider();
-    AuditKey::create(soft.open()).unwrap().set_anchor("log", "text").unwrap();
+    AuditKey::create(soft.open()).unwrap().set_anchor("log", "text", &|_| Ok(AnchorOrder::Same)).unwrap();
     assert!(hsm.list_keys().unwrap().is_empty());
     hsm.create_key(&"keyward-audit".parse().unwrap(), AlgorithmChoice::Auto).unwrap();
     assert_eq!(hsm.list_keys().unwrap().len(), 1);
     let key = AuditKey::open(soft.open()).unwrap();
     key.sign(b"still").unwrap();
-    assert_eq!(key.anchors().unwrap(), ["text"]);
+    assert_eq!(key.read(None).unwrap().anchors, ["text"]);
 }
 
 #[test]
 fn an_anchor_takes_the_place_of_the_one_before() {
     let soft = SoftToken::new();
     let key = AuditKey::create(soft.open()).unwrap();
-    assert!(key.anchors().unwrap().is_empty());
+    assert!(key.read(None).unwrap().anchors.is_empty());
     for text in ["one", "two", "three"] {
-        key.set_anchor("a", text).unwrap();
-        assert_eq!(key.anchors().unwrap(), [text]);
+        let order = |other: &str| Ok(if other == text { AnchorOrder::Same } else { AnchorOrder::Lower });
+        key.set_anchor("a", text, &order).unwrap();
+        assert_eq!(key.read(Some("a")).unwrap().anchors, [text]);
     }
-    key.set_anchor("b", "other").unwrap();
-    let mut all = AuditKey::open(soft.open()).unwrap().anchors().unwrap();
+    key.set_anchor("b", "other", &|_| Ok(AnchorOrder::Same)).unwrap();
+    let mut all = AuditKey::open(soft.open()).unwrap().read(None).unwrap().anchors;
     all.sort();
     assert_eq!(all, ["other", "three"]);
 }
@@ -70,7 +71,7 @@ fn a_log_is_signed_and_anchored_on_the_token() {
     let key = Arc::new(AuditKey::create(soft.open()).unwrap());
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("audit.log");
-    let options = || never().sign_every(10).signer(key.clone()).anchors(key.clone());
+    let options = || never().sign_every(10).keeper(key.clone());
     let log = AuditLog::open(&path, options()).unwrap();
     for _ in 0..15 {
         operate(&log);
@@ -80,17 +81,17 @@ fn a_log_is_signed_and_anchored_on_the_token() {
     drop(log);
 
     let verify = || Verify::new(&path).key(key.public_key().clone());
-    let report = verify().anchors(&*key).unwrap().run().unwrap();
+    let report = verify().keeper(&*key).unwrap().run().unwrap();
     assert_eq!((report.finding, report.anchor), (None, Some(anchor.clone())));
     assert!(report.heads >= 1);
     let text = fs::read_to_string(&path).unwrap();
     let cut: String = text.lines().take(12).map(|line| format!("{line}\n")).collect();
     fs::write(&path, cut).unwrap();
-    let found = verify().anchors(&*key).unwrap().run().unwrap().finding.unwrap();
+    let found = verify().keeper(&*key).unwrap().run().unwrap().finding.unwrap();
     assert_eq!((found.diagnosis, found.seq), (Diagnosis::Cut, Some(13)));
     assert_eq!(
         found.explanation,
-        format!("the token has seen {0} entries; the last {1} are gone", anchor.count, anchor.count - 12)
+        format!("the token has seen {0} entries; the last {1} are gone", anchor.count(), anchor.count() - 12)
     );
 }
 
@@ -109,7 +110,7 @@ fn where_the_log_cannot_be_written_the_token_is_not_asked() {
         pending.finish(keyward::audit::Outcome::of(&answer));
         answer
     };
-    assert_eq!(create().unwrap_err().kind(), ErrorKind::Io);
+    assert_eq!(create().unwrap_err().kind(), ErrorKind::Tampered);
     assert!(hsm.list_keys().unwrap().is_empty());
     assert!(log.begin(event()).is_err());
 }

@@ -3,7 +3,9 @@
 use crate::complete::findings;
 use crate::fixture::{Ceremony, begin, name, share};
 use keyward::ErrorKind;
-use keyward::ceremony::{Bundle, Decision, Entry, Journal, StepId, Verify, script};
+use keyward::ceremony::{
+    Bundle, Decision, Entry, InterimStatement, Journal, Status, StepId, Verify, WitnessSecret, script,
+};
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 
@@ -214,4 +216,49 @@ fn what_looks_like_a_secret_is_not_recorded() {
         assert!(text.is_empty() || !error.to_string().contains(text));
     }
     assert_eq!(fs::read(ceremony.path().join("transcript.jsonl")).unwrap(), before);
+}
+
+#[test]
+fn a_transcript_that_was_rewritten_at_a_pause_is_refused() {
+    let ceremony = Ceremony::new();
+    let steps = script(&ceremony.plan);
+    let mut journal = ceremony.begin();
+    ceremony.step(&mut journal, &steps[0]);
+    drop(journal);
+    let bundle = ceremony.bundle();
+    let path = ceremony.path().join("transcript.jsonl");
+    let other = fs::read(&path).unwrap();
+    let head = bundle.transcript().unwrap().head().unwrap();
+    assert_eq!(Status::of(&ceremony.plan, &bundle.transcript().unwrap()).head, Some(head));
+    // One more step, and a witness signs what there is.
+    let mut journal = Journal::resume(&bundle, "test", None).unwrap();
+    ceremony.step(&mut journal, &steps[1]);
+    drop(journal);
+    let statement = InterimStatement::new(&bundle.transcript().unwrap()).unwrap();
+    let (witness, secret) = &ceremony.secrets[0];
+    let key = WitnessSecret::open(secret, None).unwrap();
+    let signature = key.sign(statement.to_string().as_bytes(), "a test").unwrap();
+    bundle.write_interim_signature(witness, statement.entries, &signature).unwrap();
+    let good = fs::read(&path).unwrap();
+    drop(Journal::resume(&bundle, "test", None).unwrap());
+
+    // The same steps again, as an attacker writes them who has the bundle meanwhile.
+    fs::rename(ceremony.path().join("signatures"), ceremony.directory.path().join("aside")).unwrap();
+    fs::write(&path, &other).unwrap();
+    let mut journal = Journal::resume(&bundle, "test", None).unwrap();
+    ceremony.step(&mut journal, &steps[1]);
+    drop(journal);
+    let rewritten = fs::read(&path).unwrap();
+    assert_eq!(bundle.transcript().unwrap().lines().len() as u64, statement.entries);
+    fs::rename(ceremony.directory.path().join("aside"), ceremony.path().join("signatures")).unwrap();
+    for bytes in [&rewritten, &other] {
+        fs::write(&path, bytes).unwrap();
+        let error = Journal::resume(&bundle, "test", None).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotAuthentic, "{error}");
+        assert_eq!(fs::read(&path).unwrap(), *bytes, "resume changed it");
+        let found = Verify::new(&bundle).before_signing().run().unwrap().findings;
+        assert!(found.iter().any(|found| found.place.contains('@')), "{found:?}");
+    }
+    fs::write(&path, good).unwrap();
+    drop(Journal::resume(&bundle, "test", None).unwrap());
 }

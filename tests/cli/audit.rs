@@ -38,7 +38,11 @@ fn the_key_is_made_once_and_its_public_half_printed() {
         pem.starts_with("-----BEGIN PUBLIC KEY-----\nMFkw") && pem.ends_with("-----END PUBLIC KEY-----\n"),
         "{pem}"
     );
-    bench.refuses("audit init", 1, &["keyward: error: the token has an audit key already"]);
+    bench.refuses(
+        "audit init",
+        1,
+        &["keyward: error: the token has an audit key already", "keyward: hint: --rotate replaces it"],
+    );
     assert_eq!(json(&bench.ok("key list --json")), Value::Array(vec![]));
 
     let bench = Bench::new();
@@ -112,24 +116,25 @@ fn a_log_is_anchored_and_verified_with_the_token_and_without() {
     let key = made.split_whitespace().nth(4).unwrap().trim_end_matches(';').to_owned();
     bench.refuses("audit anchor missing", 1, &["keyward: error: there is no audit log 'missing'"]);
     let anchored = bench.ok("audit anchor audit.log");
-    assert!(anchored.starts_with("anchored the log ") && anchored.ends_with(" at entry 6\n"), "{anchored}");
+    // A log without an anchor gets one when it is opened, and then that which was asked for.
+    assert!(anchored.starts_with("anchored the log ") && anchored.ends_with(" at entry 7\n"), "{anchored}");
 
     let verified = bench.run("audit verify audit.log");
-    let ok = format!("8 entries in 1 file, 1 head signed by {key}, signed up to entry 6, anchored at entry 6 on ");
+    let ok = format!("8 entries in 1 file, 2 heads signed by {key}, signed up to entry 7, anchored at entry 7 on ");
     assert!(verified.text().starts_with(&ok) && verified.text().ends_with("Z: ok\n"), "{}", verified.text());
     assert_eq!(verified.status, 0);
     assert_eq!(
         verified.stderr.lines().collect::<Vec<_>>(),
         [
-            "keyward: note: 2 entries after the last signed head could have been changed",
-            "keyward: note: what came after entry 6 could have been cut off",
+            "keyward: note: 1 entry after the last signed head could have been changed",
+            "keyward: note: what came after entry 7 could have been cut off",
         ]
     );
 
     let mut command = bench.command(crate::bench::KEYWARD);
     command.args(["audit", "verify", "--public-key", "audit.pem", "audit.log"]);
     let offline = crate::bench::Done::of("offline", command.output().unwrap());
-    let ok = format!("8 entries in 1 file, 1 head signed by {key}, signed up to entry 6: ok\n");
+    let ok = format!("8 entries in 1 file, 2 heads signed by {key}, signed up to entry 7: ok\n");
     assert_eq!((offline.text(), offline.status), (ok.as_str(), 0));
     assert!(
         offline.stderr.starts_with("keyward: note: no token is named: whether the end was cut off is not checked\n"),
@@ -175,7 +180,7 @@ fn what_is_wrong_is_named_with_its_line() {
         &[&lines[..2], &[lines[3], lines[2]], &lines[4..]].concat(),
         "line 3 (entry 4): reordered: entry 3 should be before it and comes later",
     );
-    is(&lines[..4], "line 5 (entry 5): cut: the token has seen 6 entries; the last 2 are gone");
+    is(&lines[..4], "line 5 (entry 5): cut: the token has seen 7 entries; the last 3 are gone");
     bench.write("audit.log", [&lines[..2], &lines[3..]].concat().join("\n"));
     let shown = bench.run("audit show audit.log");
     assert_eq!(
@@ -191,7 +196,7 @@ fn the_configuration_file_names_the_log() {
     write_log(&bench);
     bench.ok("audit init");
     bench.write("conf", "[audit]\nlog = 'audit.log'\nsign_every = 10\nrotate_bytes = 1500\n");
-    assert!(bench.ok("--config conf audit anchor").ends_with(" at entry 6\n"));
+    assert!(bench.ok("--config conf audit anchor").starts_with("anchored the log "));
     assert_eq!(rows(&bench.ok("--config conf audit show")).len(), 3);
     // The log is longer than a file may be, so what is written next goes into another.
     let report = json(bench.run("--config conf audit verify --json").text());
@@ -208,4 +213,131 @@ fn the_configuration_file_names_the_log() {
         2,
         &["keyward: error: configuration file 'wrong', line 1: missing field `log`"],
     );
+}
+
+/// A bench with a key, and a configuration whose log is signed and called `db1`.
+fn signed_bench() -> Bench {
+    let bench = Bench::new();
+    bench.ok("key create payments");
+    bench.ok("audit init --public audit.pem");
+    bench.write("plain", "hello");
+    bench.write("keyward.toml", "[audit]\nlog = 'audit.log'\nname = 'db1'\n");
+    bench.ok("--config keyward.toml encrypt -k payments plain -o sealed");
+    bench.ok("--config keyward.toml decrypt sealed");
+    bench.ok("--config keyward.toml audit anchor");
+    bench
+}
+
+const ENCRYPT: &str = "--config keyward.toml encrypt -k payments plain -o other";
+
+/// What comes after a manipulation: everything is refused with the exit status of evidence.
+#[track_caller]
+fn assert_refused(bench: &Bench, what: &str) {
+    for line in [ENCRYPT, "--config keyward.toml audit anchor", "--config keyward.toml audit verify"] {
+        let done = bench.run(line);
+        assert_eq!(done.status, 4, "{line}: {} {}", done.text(), done.stderr);
+        assert!(done.stderr.contains(what) || done.text().contains(what), "{line}: {} {}", done.text(), done.stderr);
+    }
+    assert!(!bench.path("other").exists());
+}
+
+#[test]
+fn a_log_that_is_deleted_or_emptied_is_not_begun_again() {
+    let bench = signed_bench();
+    let log = bench.read("audit.log");
+    bench.write("audit.log", "");
+    assert_refused(&bench, "");
+    std::fs::remove_file(bench.path("audit.log")).unwrap();
+    assert_refused(&bench, "entries");
+    bench.write("audit.log", log);
+    bench.ok(ENCRYPT);
+}
+
+#[test]
+fn an_old_copy_is_neither_signed_nor_anchored() {
+    let bench = signed_bench();
+    let old = bench.read("audit.log");
+    bench.ok("--config keyward.toml decrypt sealed");
+    bench.ok("--config keyward.toml audit anchor");
+    bench.write("audit.log", old);
+    assert_refused(&bench, "the token has seen");
+}
+
+#[test]
+fn a_retired_log_makes_room_for_another() {
+    let bench = signed_bench();
+    std::fs::remove_file(bench.path("audit.log")).unwrap();
+    bench.refuses(
+        "audit retire db1",
+        2,
+        &[
+            "keyward: error: nothing is retired: 'db1' was not confirmed",
+            "keyward: hint: at a terminal you are asked; in a script, add --yes",
+        ],
+    );
+    let retired = bench.ok("audit retire db1 --yes");
+    assert!(retired.starts_with("retired the log 'db1' ("), "{retired}");
+    bench.refuses(
+        "audit retire db2 --yes",
+        2,
+        &["keyward: error: cannot retire the audit log 'db2': no token has an anchor of it"],
+    );
+    bench.ok(ENCRYPT);
+    assert!(bench.ok("--config keyward.toml audit verify").ends_with(": ok\n"));
+    let first = String::from_utf8(bench.read("audit.log")).unwrap();
+    assert!(first.lines().next().unwrap().contains("state retired"), "{first}");
+}
+
+#[test]
+fn heads_of_a_replaced_key_verify_with_the_token() {
+    let bench = signed_bench();
+    let made = bench.ok("audit init --rotate --public second.pem");
+    assert!(made.starts_with("made the audit key "), "{made}");
+    bench.ok(ENCRYPT);
+    assert!(bench.ok("--config keyward.toml audit verify").ends_with(": ok\n"));
+    let mut command = bench.command(crate::bench::KEYWARD);
+    command.args(["audit", "verify", "--public-key", "audit.pem", "--public-key", "second.pem", "audit.log"]);
+    let both = crate::bench::Done::of("both", command.output().unwrap());
+    assert_eq!(both.status, 0, "{}", both.stderr);
+    assert!(!both.stderr.contains("signed by another key"), "{}", both.stderr);
+}
+
+#[test]
+fn a_log_that_is_not_signed_is_said_to_be_worth_little() {
+    let bench = Bench::new();
+    bench.ok("key create payments");
+    bench.write("keyward.toml", "[audit]\nlog = 'audit.log'\nsign = false\n");
+    bench.ok("--config keyward.toml data-key generate --key payments");
+    let verified = bench.run("--config keyward.toml audit verify");
+    assert_eq!(verified.status, 0, "{}", verified.stderr);
+    assert!(verified.stderr.contains("the chain shows accidents alone"), "{}", verified.stderr);
+    let doctor = bench.ok("--config keyward.toml doctor");
+    assert!(doctor.contains("'audit.log' is not signed"), "{doctor}");
+}
+
+#[test]
+fn every_sibling_signs_and_keeps_the_anchor() {
+    let bench = Bench::new();
+    bench.init_token("second");
+    let uris = [bench.uri.clone(), bench.uri.replace("token=bench", "token=second")];
+    let conf = format!("tokens = {uris:?}\nfailover = 'siblings'\n[audit]\nlog = 'audit.log'\nname = 'db1'\n");
+    bench.write("keyward.toml", conf);
+    bench.write("plain", "hello");
+    let run = |line: &str| {
+        let mut command = bench.command(crate::bench::KEYWARD);
+        command.args(["--config", "keyward.toml"]).args(line.split(' '));
+        crate::bench::Done::of(line, command.output().unwrap())
+    };
+    let made = run("audit init --public audit.pem").ok();
+    assert!(made.starts_with("made the audit keys ") && made.contains(" and "), "{made}");
+    run("key create payments").ok();
+    run("encrypt -k payments plain -o sealed").ok();
+    let verified = run("audit verify");
+    assert!(verified.status == 0 && verified.text().contains("anchored at entry"), "{}", verified.stderr);
+    // The second token alone knows the first one's key, and has the anchor.
+    let mut command = bench.command(crate::bench::KEYWARD);
+    command.env("KEYWARD_TOKEN", &uris[1]).args(["audit", "verify", "audit.log", "--name", "db1"]);
+    let second = crate::bench::Done::of("second", command.output().unwrap());
+    assert_eq!(second.status, 0, "{}{}", second.text(), second.stderr);
+    assert!(second.text().contains("anchored at entry"), "{}", second.text());
 }

@@ -154,10 +154,15 @@ fn who_leaves_goes_on_later_and_the_shares_are_typed_again() {
     let (status, last) = screen.end();
     assert_eq!((status.code(), screen.modes()), (Some(0), (true, 2)));
     assert!(last.contains("to go on: keyward ceremony resume 2026-11-payments"), "{last}");
+    // The words of the head are the same at the pause and when it goes on.
+    let head = keyward::ceremony::Bundle::open(&people.path(BUNDLE)).unwrap().transcript().unwrap().head().unwrap();
+    let words = keyward::ceremony::words::lines(&head);
+    assert!(words.iter().all(|line| last.contains(line)), "{last}");
     assert_no_secret_stays(&people, BUNDLE, &mut screen);
 
     let mut screen = people.start(&["resume", BUNDLE]);
     let said = people.until_step(&mut screen, "key/payments/generate");
+    assert!(words.iter().all(|line| said.contains(line)), "{said}");
     assert!(said.contains("13 of 22 steps are done.") && !said.contains("token/primary/share:carol"), "{said}");
     screen.line("olga");
     let said = people.answer_until(&mut screen, |asked| *asked == Asked::Share("primary".into(), 2));

@@ -332,7 +332,7 @@ fn scheduling_the_end_of_keys() {
 #[test]
 #[cfg(feature = "governed")]
 fn signing() {
-    use keyward::key::Signer;
+    use keyward::key::HeadKeeper;
     let faulty = Faulty::new();
     let hsm = faulty.open(faulty.options()).unwrap();
     let signer = keyward::hsm::AuditKey::create(hsm.token().clone()).unwrap();
@@ -361,7 +361,7 @@ fn called() -> BTreeSet<String> {
     let hsm = faulty.open(faulty.options()).unwrap();
     let key: KeyName = "a".parse().unwrap();
     #[cfg(feature = "governed")]
-    keyward::key::Signer::sign(&keyward::hsm::AuditKey::create(hsm.token().clone()).unwrap(), b"head").unwrap();
+    keyward::key::HeadKeeper::sign(&keyward::hsm::AuditKey::create(hsm.token().clone()).unwrap(), b"head").unwrap();
     for algorithm in ALGORITHMS {
         let made = hsm.create_key(&key, AlgorithmChoice::Exactly(algorithm)).unwrap();
         assert_works(&hsm, &key);

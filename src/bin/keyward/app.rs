@@ -4,8 +4,9 @@ use crate::args::Global;
 use crate::cache::{self, CacheArgs};
 use crate::config::{Config, Together};
 use crate::{governed, output, pin};
-use keyward::audit::AuditOptions;
-use keyward::hsm::HsmProvider;
+use keyward::audit::{AuditOptions, LogName};
+use keyward::hsm::{HsmProvider, OpeningAuditKey};
+use keyward::key::HeadKeeper;
 use keyward::provider::{Failover, Member};
 use keyward::token::{Token, TokenOptions, TokenUri};
 use keyward::{Error, ErrorKind, KeyAdmin, KeyName, KeyProvider, KeyRef, Result};
@@ -62,6 +63,9 @@ impl App {
     /// How the configuration wants the audit log kept.
     pub(crate) fn audit_options(&self, mut options: AuditOptions) -> AuditOptions {
         let Some(audit) = &self.config.audit else { return options };
+        if let Some(name) = &audit.name {
+            options = options.name(name.clone());
+        }
         if let Some(lines) = audit.sign_every {
             options = options.sign_every(lines.get());
         }
@@ -75,6 +79,12 @@ impl App {
             options = options.anchor_every(Duration::from_secs(seconds));
         }
         options
+    }
+
+    /// The name of the audit log that the configuration names.
+    pub(crate) fn log_name(&self) -> Result<LogName> {
+        let configured = self.config.audit.as_ref().and_then(|audit| audit.name.clone());
+        configured.map_or_else(LogName::of_host, Ok)
     }
 
     pub(crate) fn quiet(&self) -> bool {
@@ -173,7 +183,7 @@ impl App {
         let Some(together) = self.together() else {
             let token = self.open()?;
             let provider = cache::keep(self, Box::new(dress(token.clone(), &self.config)), cache)?;
-            return governed::govern(self, provider, || Ok(token));
+            return governed::govern(self, provider, || Ok(vec![keeper(move || Ok(token.clone()))]));
         };
         let dress = Arc::new(dress);
         let members = self.uris()?.into_iter().map(|uri| {
@@ -189,16 +199,31 @@ impl App {
             Together::Replicas => Box::new(Failover::replicas(members)?),
             Together::Siblings => Box::new(Failover::siblings(members)?.require_siblings(required)),
         };
-        governed::govern(self, cache::keep(self, provider, cache)?, || self.signing_token())
+        governed::govern(self, cache::keep(self, provider, cache)?, || self.keepers())
     }
 
-    /// The token whose key signs the audit log: the first of several.
-    pub(crate) fn signing_token(&self) -> Result<Token> {
+    /// The tokens that keep the audit log, by URI: the one, or all that serve together.
+    pub(crate) fn uris_to_keep(&self) -> Result<Vec<TokenUri>> {
         match self.together() {
-            None => self.open(),
-            // As when they serve: nobody is asked for the PIN.
-            Some(_) => Token::open_with(&self.uris()?.swap_remove(0), options(&self.config, pin::from_environment())),
+            None => Ok(vec![self.uri()?]),
+            Some(_) => self.uris(),
         }
+    }
+
+    /// The tokens that keep the audit log: all that are named. Of several, each is opened when it is asked.
+    pub(crate) fn keepers(&self) -> Result<governed::Keepers> {
+        if self.together().is_none() {
+            let token = self.open()?;
+            return Ok(vec![keeper(move || Ok(token.clone()))]);
+        }
+        let uris = self.uris()?.into_iter();
+        Ok(uris
+            .map(|uri| {
+                let config = Arc::clone(&self.config);
+                // As when they serve: no PIN is asked for.
+                keeper(move || Token::open_with(&uri, options(&config, pin::from_environment())))
+            })
+            .collect())
     }
 
     /// Opens the token. The PIN comes from the URI, else from the environment, else from whoever
@@ -236,6 +261,10 @@ impl App {
             _ => Ok(()),
         }
     }
+}
+
+fn keeper(open: impl Fn() -> Result<Token> + Send + Sync + 'static) -> Arc<dyn HeadKeeper> {
+    Arc::new(OpeningAuditKey::new(open))
 }
 
 fn options(config: &Config, pin: Option<keyward::token::Pin>) -> TokenOptions {

@@ -1,46 +1,37 @@
 //! `keyward audit`: the log of what was asked of keys.
 
 mod history;
+mod init;
+mod retire;
 mod verify;
 
 use crate::app::App;
 use crate::args::Format;
-use crate::output::{print, print_json, print_line};
+use crate::output::{print_json, print_line};
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
-use keyward::audit::{AuditLog, AuditOptions, HeadKey};
-use keyward::durable::{AtomicFile, Replace};
-use keyward::hsm::AuditKey;
+use keyward::audit::{Anchor, AuditLog, AuditOptions, Verify};
 use keyward::{Error, ErrorKind};
 use serde::Serialize;
-use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum AuditCommand {
-    /// Make the key on the token that signs the log's heads, and print its public half
-    ///
-    /// Whoever has the public half verifies the log without the token. Keep it where who can write the log cannot write.
-    #[command(after_help = "Example:\n  keyward audit init --public audit.pem")]
-    Init {
-        /// Write the public half to this file
-        #[arg(long, value_name = "FILE")]
-        public: Option<PathBuf>,
-        #[command(flatten)]
-        format: Format,
-    },
+    Init(init::Init),
     /// Show the operations that the log tells of
     Show(history::Show),
     /// Verify the log: its chain, the signatures of its heads, and its anchor on the token
     Verify(verify::Verify),
     /// Sign the head of the log and anchor it on the token, now
+    ///
+    /// The log is checked before: a log that is not the one that the token has seen is neither signed nor anchored.
     Anchor {
         #[command(flatten)]
         log: LogPath,
         #[command(flatten)]
         format: Format,
     },
+    Retire(retire::Retire),
 }
 
 /// Which log.
@@ -52,6 +43,11 @@ pub(crate) struct LogPath {
 }
 
 impl LogPath {
+    /// Whether it is the log that the configuration names.
+    fn is_configured(&self) -> bool {
+        self.path.is_none()
+    }
+
     fn of(&self, app: &App) -> keyward::Result<PathBuf> {
         let path = self.path.clone().or_else(|| app.config().audit.as_ref().map(|audit| audit.log.clone()));
         path.ok_or_else(|| {
@@ -65,58 +61,41 @@ impl AuditCommand {
     /// Gives the exit status.
     pub(crate) fn run(&self, app: &App) -> anyhow::Result<u8> {
         match self {
-            Self::Init { public, format } => init(app, public.as_deref(), *format)?,
+            Self::Init(args) => args.run(app)?,
             Self::Show(args) => args.run(app)?,
             Self::Verify(args) => return args.run(app),
             Self::Anchor { log, format } => anchor(app, &log.of(app)?, *format)?,
+            Self::Retire(args) => args.run(app)?,
         }
         Ok(0)
     }
 }
 
-fn init(app: &App, public: Option<&Path>, format: Format) -> anyhow::Result<()> {
-    // Before there is a key of which nobody has the public half.
-    let file = public.map(|path| AtomicFile::create(path, Replace::No)).transpose()?;
-    let key = AuditKey::create(app.signing_token()?)?;
-    let pem = key.public_key().to_pem();
-    if let Some(mut file) = file {
-        file.write_all(pem.as_bytes())?;
-        file.commit()?;
-    }
-    if format.json {
-        return print_json(&KeyJson::new(key.public_key()));
-    }
-    match public {
-        Some(path) => print_line(&format!(
-            "made the audit key {}; its public half is in {}",
-            key.public_key().id(),
-            path.display()
-        ))?,
-        None => {
-            print(&pem)?;
-            app.note(&format!("made the audit key {}", key.public_key().id()));
-        }
-    }
-    Ok(())
-}
-
 fn anchor(app: &App, path: &Path, format: Format) -> anyhow::Result<()> {
-    // A path that is misspelt is not to become a log.
-    if !path.exists() {
-        return Err(Error::new(ErrorKind::Io, format!("there is no audit log '{}'", path.display())).into());
-    }
     if app.config().audit.as_ref().is_some_and(|audit| !audit.sign) {
         let message = "the configuration file says that the audit log is not signed";
         return Err(Error::new(ErrorKind::InvalidArgument, message).into());
     }
-    let key = Arc::new(AuditKey::open(app.signing_token()?)?);
-    let log = AuditLog::open(path, app.audit_options(AuditOptions::default()).signer(key.clone()).anchors(key))?;
+    let keepers = app.keepers()?;
+    // A path that is misspelt is not to become a log.
+    if !path.exists() {
+        let mut verify = Verify::new(path).name(app.log_name()?);
+        for keeper in &keepers {
+            verify = verify.keeper(&**keeper)?;
+        }
+        if let Some(finding) = verify.run()?.finding {
+            let message = format!("there is no audit log '{}': {}", path.display(), finding.explanation);
+            return Err(Error::new(ErrorKind::Tampered, message).into());
+        }
+    }
+    let options = keepers.into_iter().fold(app.audit_options(AuditOptions::default()), AuditOptions::keeper);
+    let log = AuditLog::open(path, options)?;
     let anchor = log.anchor()?;
     log.close()?;
     if format.json {
         return print_json(&AnchorJson::new(&anchor));
     }
-    Ok(print_line(&format!("anchored the log {} at entry {}", anchor.log, anchor.count))?)
+    Ok(print_line(&format!("anchored the log '{}' at entry {}", anchor.name(), anchor.count()))?)
 }
 
 /// A time as people write it: with its zone, or a day, which begins in UTC.
@@ -129,34 +108,24 @@ fn parse_time(text: &str) -> keyward::Result<Timestamp> {
 }
 
 #[derive(Serialize)]
-struct KeyJson {
-    key: String,
-    public_key: String,
-}
-
-impl KeyJson {
-    fn new(key: &HeadKey) -> Self {
-        Self { key: key.id().to_string(), public_key: key.to_pem() }
-    }
-}
-
-#[derive(Serialize)]
 struct AnchorJson {
     log: String,
-    host: String,
+    name: String,
     entry: u64,
     hash: String,
     time: String,
+    retired: bool,
 }
 
 impl AnchorJson {
-    fn new(anchor: &keyward::audit::Anchor) -> Self {
+    fn new(anchor: &Anchor) -> Self {
         Self {
-            log: anchor.log.to_string(),
-            host: anchor.host.clone(),
-            entry: anchor.count,
-            hash: anchor.hash.to_string(),
+            log: anchor.log().to_string(),
+            name: anchor.name().to_string(),
+            entry: anchor.count(),
+            hash: anchor.hash().to_string(),
             time: anchor.time_text().to_owned(),
+            retired: anchor.is_retired(),
         }
     }
 }

@@ -17,12 +17,13 @@ use crate::governed;
 use crate::output::say;
 use crate::report::{failure, message};
 use clap::{Args, Subcommand};
-use keyward::ceremony::{Bundle, Ended, Plan};
-use keyward::hsm::HsmProvider;
-use keyward::key::Operation;
+use keyward::ceremony::{Bundle, Ended, Plan, words};
+use keyward::hsm::{HsmProvider, OpeningAuditKey};
+use keyward::key::{HeadKeeper, Operation};
 use keyward::{Error, ErrorKind, KeyName};
 use rehearsal::Rehearsal;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 pub(crate) use terminal::restore;
 
@@ -106,7 +107,8 @@ fn admit(app: &App, rehearsal: bool) -> impl FnMut(Operation, &KeyName, &HsmProv
         }
         // A token that was just made has no key that signs the log: whoever writes into it next signs these lines too.
         let unsigned = || Err(Error::new(ErrorKind::TokenUnavailable, "the token of a ceremony does not sign the log"));
-        match governed::rules(app, hsm, unsigned)? {
+        let keepers = || Ok(vec![Arc::new(OpeningAuditKey::new(unsigned)) as Arc<dyn HeadKeeper>]);
+        match governed::rules(app, hsm, keepers)? {
             Ok(governed) => governed.admit(operation, key),
             Err(_) => Ok(()),
         }
@@ -124,7 +126,7 @@ fn tell_end(held: anyhow::Result<Ended>, bundle: &Path, rehearsal: Option<Rehear
     {
         say("warning", &message(&error.into()));
     }
-    match held {
+    let status = match held {
         Ok(Ended::Closed { .. }) => Ok(0),
         Ok(Ended::Left) => {
             say("note", &format!("everybody has left for now; to go on: {resume}"));
@@ -141,5 +143,22 @@ fn tell_end(held: anyhow::Result<Ended>, bundle: &Path, rehearsal: Option<Rehear
             }
             Ok(status)
         }
+    };
+    if goes_on {
+        show_pause(bundle);
+    }
+    status
+}
+
+/// Shows the head of a transcript that is left, as words to be written down and compared when it goes on.
+fn show_pause(bundle: &Path) {
+    let head = Bundle::open(bundle).and_then(|bundle| Ok(bundle.transcript()?.head()));
+    match head {
+        Ok(Some(head)) => {
+            say("note", "write these words down, and compare them when it goes on; a witness can sign them meanwhile:");
+            words::lines(&head).iter().for_each(|line| say("note", line));
+        }
+        Ok(None) => {}
+        Err(error) => say("warning", &message(&error.into())),
     }
 }

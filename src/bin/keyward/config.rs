@@ -2,6 +2,7 @@
 
 use crate::cache::table::Cache;
 use crate::object::table::Object;
+use keyward::audit::LogName;
 use keyward::key::Provenance;
 use keyward::{Error, ErrorKind, KeyName};
 use serde::Deserialize;
@@ -50,6 +51,8 @@ pub(crate) struct Config {
 pub(crate) struct Audit {
     /// Its current file.
     pub(crate) log: PathBuf,
+    /// Its name: that of the host where none is given.
+    pub(crate) name: Option<LogName>,
     /// Whether the token signs its heads.
     #[serde(default = "yes")]
     pub(crate) sign: bool,

@@ -2,24 +2,29 @@
 
 use crate::app::{App, Provider};
 use keyward::audit::{AuditLog, AuditOptions};
-use keyward::hsm::AuditKey;
-use keyward::key::Principal;
+use keyward::key::{HeadKeeper, Principal};
 use keyward::policy::Policies;
 use keyward::provider::Governed;
-use keyward::token::Token;
 use keyward::{Error, ErrorKind, Result};
 use std::sync::Arc;
 
-/// The provider, governed where the configuration says so. `token` signs the log.
-pub(crate) fn govern(app: &App, provider: Provider, token: impl FnOnce() -> Result<Token>) -> Result<Provider> {
-    Ok(match rules(app, provider, token)? {
+/// The tokens that keep the log, once it is known that they must.
+pub(crate) type Keepers = Vec<Arc<dyn HeadKeeper>>;
+
+/// The provider, governed where the configuration says so. `keepers` sign the log.
+pub(crate) fn govern(app: &App, provider: Provider, keepers: impl FnOnce() -> Result<Keepers>) -> Result<Provider> {
+    Ok(match rules(app, provider, keepers)? {
         Ok(governed) => Box::new(governed),
         Err(provider) => provider,
     })
 }
 
 /// Around anything that keys are asked of; what came in where nothing governs it.
-pub(crate) fn rules<P>(app: &App, inner: P, token: impl FnOnce() -> Result<Token>) -> Result<Result<Governed<P>, P>> {
+pub(crate) fn rules<P>(
+    app: &App,
+    inner: P,
+    keepers: impl FnOnce() -> Result<Keepers>,
+) -> Result<Result<Governed<P>, P>> {
     let config = app.config();
     if config.policy.is_none() && config.audit.is_none() {
         return Ok(Err(inner));
@@ -30,12 +35,10 @@ pub(crate) fn rules<P>(app: &App, inner: P, token: impl FnOnce() -> Result<Token
     }
     if let Some(audit) = &config.audit {
         let mut options = app.audit_options(AuditOptions::default());
-        if audit.sign
-            && let Some(key) = signer(token)?
-        {
-            options = options.signer(key.clone()).anchors(key);
+        if audit.sign {
+            options = keepers()?.into_iter().fold(options, AuditOptions::keeper);
         }
-        governed = governed.log(AuditLog::open(&audit.log, options)?);
+        governed = governed.log(AuditLog::open(&audit.log, options).map_err(without_key)?);
         if let Some(hosts) = audit.hosts {
             governed = governed.hosts(hosts);
         }
@@ -46,18 +49,13 @@ pub(crate) fn rules<P>(app: &App, inner: P, token: impl FnOnce() -> Result<Token
     Ok(Ok(governed))
 }
 
-/// The key that signs the log; none for now where the token is away, because others may serve.
-fn signer(token: impl FnOnce() -> Result<Token>) -> Result<Option<Arc<AuditKey>>> {
-    match token().and_then(AuditKey::open) {
-        Ok(key) => Ok(Some(Arc::new(key))),
-        Err(error) if error.kind() == ErrorKind::KeyNotFound => {
-            Err(error.with_hint("`keyward audit init` makes it; without it, set sign = false in the table [audit]"))
+/// Adds what to do where no token has an audit key.
+fn without_key(error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::KeyNotFound => {
+            error.with_hint("`keyward audit init` makes it; without it, set sign = false in the table [audit]")
         }
-        Err(error) if error.kind().is_unavailable() => {
-            tracing::warn!(%error, "the audit log is not signed for now");
-            Ok(None)
-        }
-        Err(error) => Err(error),
+        _ => error,
     }
 }
 

@@ -31,7 +31,9 @@ pub(crate) fn status(error: &anyhow::Error) -> u8 {
     match own.kind() {
         ErrorKind::InvalidArgument | ErrorKind::OriginUnverified | ErrorKind::RecipientsAmbiguous => USAGE,
         ErrorKind::PolicyDenied => 3,
-        ErrorKind::NotAnEnvelope | ErrorKind::NotAuthentic | ErrorKind::ContextMismatch => NOT_AUTHENTIC,
+        ErrorKind::NotAnEnvelope | ErrorKind::NotAuthentic | ErrorKind::ContextMismatch | ErrorKind::Tampered => {
+            NOT_AUTHENTIC
+        }
         ErrorKind::ModuleUnavailable | ErrorKind::TokenNotFound | ErrorKind::TokenUnavailable | ErrorKind::Timeout => 5,
         ErrorKind::PinRequired | ErrorKind::PinIncorrect | ErrorKind::PinLocked => 6,
         _ => 1,

@@ -4,6 +4,7 @@ use super::Verification;
 use crate::audit::Hash;
 use crate::ceremony::bundle::Bundle;
 use crate::ceremony::entry::Fact;
+use crate::ceremony::interim;
 use crate::ceremony::plan::Plan;
 use crate::ceremony::statement::Statement;
 use crate::ceremony::transcript::Transcript;
@@ -66,7 +67,9 @@ pub(super) fn signatures(
             Err(error) => found.find(file, error.to_string()),
         }
     }
-    for file in files.iter().filter(|file| file.starts_with("signatures/") && !witnesses.contains_key(*file)) {
+    let is_interim = |file: &String| interim::parse(file).is_some();
+    let others = files.iter().filter(|file| file.starts_with("signatures/") && !is_interim(file));
+    for file in others.filter(|file| !witnesses.contains_key(*file)) {
         found.find(file, "the plan names no such witness");
     }
 }

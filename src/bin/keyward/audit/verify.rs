@@ -6,25 +6,31 @@ use crate::args::Format;
 use crate::output::{print_json, print_line};
 use crate::report::NOT_AUTHENTIC;
 use clap::Args;
-use keyward::audit::{Finding, HeadKey, Report, Verify as Verifier};
-use keyward::hsm::AuditKey;
+use keyward::audit::{Anchor, Finding, HeadKey, LogName, Report, Verify as Verifier};
 use keyward::{Error, ErrorKind};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+
+/// What a log that is not signed is worth.
+pub(crate) const UNSIGNED: &str = "the configuration has sign = false: the chain shows accidents alone, and an attacker who can write the file can write any log that verifies";
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   keyward audit verify                                        # with the token and the configuration file
   keyward audit verify --public-key audit.pem audit.log       # without a token
 
-The exit status is 4 where the log is not as it was written. What could not be checked is told.")]
+The exit status is 4 where the log is not as it was written. What could not be checked is a note.")]
 pub(crate) struct Verify {
     #[command(flatten)]
     log: LogPath,
-    /// The public half of the key that signs heads, as `keyward audit init` printed it; that of the token where none is given
+    /// The public half of the key that signs heads, as `keyward audit init` printed it; repeatable, for keys that were
+    /// replaced; those of the token where none is given
     #[arg(long, value_name = "PEM")]
-    public_key: Option<PathBuf>,
+    public_key: Vec<PathBuf>,
+    /// The name that the log must have; that of the configuration where its log is verified
+    #[arg(long, value_name = "NAME")]
+    name: Option<LogName>,
     /// Older files of the log were moved away
     #[arg(long)]
     partial: bool,
@@ -35,60 +41,120 @@ pub(crate) struct Verify {
 impl Verify {
     pub(super) fn run(&self, app: &App) -> anyhow::Result<u8> {
         let path = self.log.of(app)?;
-        let token = match app.uri_if_named()? {
-            Some(_) => Some(AuditKey::open(app.signing_token()?)?),
-            None => None,
-        };
-        let given = self.public_key.as_deref().map(read_key).transpose()?;
-        if let (Some(given), Some(token)) = (&given, &token)
-            && given != token.public_key()
-        {
-            let message =
-                format!("the key given is {}, and that of the token is {}", given.id(), token.public_key().id());
-            return Err(Error::new(ErrorKind::InvalidArgument, message).into());
-        }
-        let key = given.or_else(|| token.as_ref().map(|token| token.public_key().clone()));
         let mut verifier = Verifier::new(&path).partial(self.partial);
-        if let Some(key) = &key {
-            verifier = verifier.key(key.clone());
+        let mut given = Vec::new();
+        for path in &self.public_key {
+            given.extend(read_keys(path)?);
         }
-        if let Some(token) = &token {
-            verifier = verifier.anchors(token)?;
+        if let Some(name) = self.name(app)? {
+            verifier = verifier.name(name);
         }
+        let mut unchecked = Vec::new();
+        let is_signed = app.config().audit.as_ref().is_none_or(|audit| audit.sign);
+        let with_token = app.names_a_token() && (is_signed || !given.is_empty());
+        if with_token {
+            verifier = ask_tokens(app, verifier, &given, &mut unchecked)?;
+        }
+        if !is_signed {
+            unchecked.push(UNSIGNED.to_owned());
+        }
+        verifier = given.into_iter().fold(verifier, Verifier::key);
+        let keys: Vec<_> = verifier.keys().iter().map(|key| key.id().to_string()).collect();
         let report = verifier.run()?;
-        let unchecked = unchecked(&report, key.is_some(), token.is_some());
+        unchecked.extend(self::unchecked(&report, !keys.is_empty(), with_token));
         if self.format.json {
-            print_json(&ReportJson::new(&report, key.as_ref(), &unchecked))?;
+            print_json(&ReportJson::new(&report, &keys, &unchecked))?;
         } else {
             for one in &unchecked {
                 app.note(one);
             }
-            let verdict = report.finding.as_ref().map_or_else(|| summary(&report, key.as_ref()), told);
+            let verdict = report.finding.as_ref().map_or_else(|| summary(&report, &keys), sentence);
             print_line(&verdict)?;
         }
         Ok(if report.finding.is_some() { NOT_AUTHENTIC } else { 0 })
     }
 }
 
-fn read_key(path: &Path) -> anyhow::Result<HeadKey> {
+impl Verify {
+    /// The name that the log must have.
+    fn name(&self, app: &App) -> keyward::Result<Option<LogName>> {
+        match &self.name {
+            Some(name) => Ok(Some(name.clone())),
+            None if self.log.is_configured() => app.log_name().map(Some),
+            None => Ok(None),
+        }
+    }
+}
+
+/// Takes keys and anchors from all tokens that are named. One of several may be away, which is a note.
+fn ask_tokens(
+    app: &App,
+    mut verifier: Verifier,
+    given: &[HeadKey],
+    unchecked: &mut Vec<String>,
+) -> anyhow::Result<Verifier> {
+    let keepers = app.keepers()?;
+    let one = keepers.len() == 1;
+    let mut last = None;
+    for keeper in keepers {
+        match verifier.clone().keeper(&*keeper) {
+            Ok(with) => verifier = with,
+            Err(error) if one => return Err(error.into()),
+            Err(error) if error.kind().is_unavailable() || error.kind() == ErrorKind::KeyNotFound => {
+                unchecked.push(format!("a token that is named keeps nothing of the log, or does not answer: {error}"));
+                last = Some(error);
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    if let Some(error) = last.filter(|_| verifier.keys().is_empty()) {
+        return Err(error.into());
+    }
+    if let Some(other) = given.iter().find(|key| !verifier.keys().contains(key)) {
+        let ids: Vec<_> = verifier.keys().iter().map(|key| key.id().to_string()).collect();
+        let message = format!("the key given is {}, and that of the token is {}", other.id(), ids.join(" or "));
+        return Err(Error::new(ErrorKind::InvalidArgument, message).into());
+    }
+    Ok(verifier)
+}
+
+/// The keys in a file of PEM texts.
+fn read_keys(path: &Path) -> anyhow::Result<Vec<HeadKey>> {
+    const END: &str = "-----END PUBLIC KEY-----";
     let text = std::fs::read_to_string(path).map_err(|error| {
         Error::new(ErrorKind::Io, format!("cannot read the public key '{}'", path.display())).with_source(error)
     })?;
-    HeadKey::from_pem(&text).map_err(|error| anyhow::Error::from(error).context(path.display().to_string()))
+    let mut keys = Vec::new();
+    let mut rest = text.as_str();
+    while !rest.trim().is_empty() {
+        let end = rest.find(END).map_or(rest.len(), |at| at + END.len());
+        let (one, more) = rest.split_at(end);
+        let key = HeadKey::from_pem(one);
+        keys.push(key.map_err(|error| anyhow::Error::from(error).context(path.display().to_string()))?);
+        rest = more;
+    }
+    match keys.is_empty() {
+        true => {
+            Err(Error::new(ErrorKind::InvalidArgument, format!("there is no public key in '{}'", path.display()))
+                .into())
+        }
+        false => Ok(keys),
+    }
 }
 
-fn summary(report: &Report, key: Option<&HeadKey>) -> String {
+fn summary(report: &Report, keys: &[String]) -> String {
     let Report { entries, heads, .. } = report;
     let mut text =
         format!("{} in {}", plural(*entries, "entry", "entries"), plural(report.files.len() as u64, "file", "files"));
-    if let Some(key) = key {
-        text += &format!(", {} signed by {}", plural(*heads, "head", "heads"), key.id());
+    if !keys.is_empty() {
+        text += &format!(", {} signed by {}", plural(*heads, "head", "heads"), keys.join(" or "));
     }
     if let Some(signed) = report.signed_to {
         text += &format!(", signed up to entry {signed}");
     }
     if let Some(anchor) = &report.anchor {
-        text += &format!(", anchored at entry {} on {}", anchor.count, anchor.time_text());
+        let word = if anchor.is_retired() { "retired" } else { "anchored" };
+        text += &format!(", {word} at entry {} on {}", anchor.count(), anchor.time_text());
     }
     if report.torn > 0 {
         text += &format!(", {} marked", plural(report.torn, "torn end", "torn ends"));
@@ -96,7 +162,7 @@ fn summary(report: &Report, key: Option<&HeadKey>) -> String {
     text + ": ok"
 }
 
-fn told(finding: &Finding) -> String {
+fn sentence(finding: &Finding) -> String {
     let seq = finding.seq.map_or_else(String::new, |seq| format!(" (entry {seq})"));
     let Finding { file, line, diagnosis, explanation, .. } = finding;
     format!("{}, line {line}{seq}: {diagnosis}: {explanation}", file.display())
@@ -128,15 +194,17 @@ fn unchecked(report: &Report, with_key: bool, with_token: bool) -> Vec<String> {
     }
     for other in &report.other_anchors {
         all.push(format!(
-            "the token has an anchor of another log, {} of host '{}', with {} entries",
-            other.log, other.host, other.count
+            "the token has an anchor of another log, '{}' ({}), with {} entries",
+            other.name(),
+            other.log(),
+            other.count()
         ));
     }
     let after = report.last - report.signed_to.unwrap_or(0).min(report.last);
     if with_key && after > 0 {
         all.push(format!("{} after the last signed head could have been changed", plural(after, "entry", "entries")));
     }
-    let after = report.last - report.anchor.as_ref().map_or(0, |anchor| anchor.count).min(report.last);
+    let after = report.last - report.anchor.as_ref().map_or(0, Anchor::count).min(report.last);
     if report.anchor.is_some() && after > 0 {
         all.push(format!("what came after entry {} could have been cut off", report.last - after));
     }
@@ -157,7 +225,8 @@ struct ReportJson<'a> {
     files: Vec<String>,
     entries: u64,
     last: u64,
-    key: Option<String>,
+    name: Option<String>,
+    keys: &'a [String],
     heads: u64,
     signed_to: Option<u64>,
     anchor: Option<AnchorJson>,
@@ -177,14 +246,15 @@ struct FindingJson<'a> {
 }
 
 impl<'a> ReportJson<'a> {
-    fn new(report: &'a Report, key: Option<&HeadKey>, not_checked: &'a [String]) -> Self {
+    fn new(report: &'a Report, keys: &'a [String], not_checked: &'a [String]) -> Self {
         Self {
             ok: report.finding.is_none(),
             log: report.log.map(|log| log.to_string()),
             files: report.files.iter().map(|path| path.display().to_string()).collect(),
             entries: report.entries,
             last: report.last,
-            key: key.map(|key| key.id().to_string()),
+            name: report.name.as_ref().map(ToString::to_string),
+            keys,
             heads: report.heads,
             signed_to: report.signed_to,
             anchor: report.anchor.as_ref().map(AnchorJson::new),

@@ -13,6 +13,9 @@ use std::path::PathBuf;
 ///
 /// Steps that are done are not done again, and what was made before an interruption is found. Shares of a PIN that was
 /// not set yet are made anew and handed out again. Tokens are opened again, so their custodians have to be there.
+///
+/// The head of the transcript is shown as words first. They have to be those that were written down at the pause: an
+/// attacker who had the bundle meanwhile could have rewritten it.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   keyward ceremony resume 2026-11-payments
@@ -59,6 +62,9 @@ impl Resume {
             let mut room = Terminal::open(&plan, bundle.path(), found.rehearsal)?;
             room.greet(&bundle.plan_text()?)?;
             room.tell_progress(done, found.steps.len())?;
+            if let Some(head) = &found.head {
+                room.show_head(head)?;
+            }
             Ok(Engine::resume(&bundle, TOOL, venue, although, &mut room)?.admit(admit(app, found.rehearsal)).run()?)
         })();
         tell_end(held, bundle.path(), rehearsal)

@@ -5,7 +5,7 @@ use crate::app::App;
 use crate::output::{print, print_line, say};
 use crate::report::NOT_AUTHENTIC;
 use clap::Args;
-use keyward::ceremony::{Bundle, Name, Plan, Statement, Verify, WitnessSecret, report, words};
+use keyward::ceremony::{Bundle, Hash, InterimStatement, Name, Plan, Statement, Verify, WitnessSecret, report, words};
 use keyward::{Error, ErrorKind};
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -19,6 +19,7 @@ use zeroize::Zeroizing;
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   keyward ceremony sign bundle --key ~/.minisign/minisign.key
+  keyward ceremony sign bundle --interim --key ~/.minisign/minisign.key      # at a pause
   keyward ceremony sign bundle --statement > statement && minisign -Sm statement -x bundle/signatures/wanda.minisig")]
 pub(crate) struct Sign {
     #[command(flatten)]
@@ -29,6 +30,11 @@ pub(crate) struct Sign {
     /// Do not ask
     #[arg(long)]
     yes: bool,
+    /// Sign the transcript up to a pause, before the ceremony goes on
+    ///
+    /// `keyward ceremony resume` then refuses a transcript with another beginning.
+    #[arg(long)]
+    interim: bool,
     /// Print what is to be signed and sign nothing, for a key that minisign itself has
     #[arg(long, conflicts_with_all = ["key", "yes"])]
     statement: bool,
@@ -37,6 +43,9 @@ pub(crate) struct Sign {
 impl Sign {
     pub(super) fn run(&self, app: &App) -> anyhow::Result<u8> {
         let bundle = self.bundle.open()?;
+        if self.interim {
+            return self.run_interim(&bundle);
+        }
         let found = Verify::new(&bundle).before_signing().run()?;
         if !found.is_ok() {
             verify::tell(&found, None, app)?;
@@ -48,22 +57,52 @@ impl Sign {
             print(&statement.to_string())?;
             return Ok(0);
         };
-        if !self.yes && !std::io::stdin().is_terminal() {
-            let message = "nothing is signed: nobody confirmed it";
-            return Err(Error::new(ErrorKind::InvalidArgument, message)
-                .with_hint("at a terminal you are asked; in a script, add --yes")
-                .into());
-        }
+        self.check_confirmable()?;
         let key = open(path)?;
         let witness = whose(&bundle.plan()?, &key)?;
         verify::tell(&found, None, app)?;
-        show(&statement)?;
+        show(&statement.plan, &statement.head)?;
         if !self.yes {
-            confirm(&statement)?;
+            confirm(&statement.ceremony)?;
         }
         let comment = format!("{} as witness {witness}", statement.ceremony);
         bundle.write_signature(&witness, &key.sign(statement.to_string().as_bytes(), &comment)?)?;
         print_line(&format!("signed as {witness}"))?;
+        Ok(0)
+    }
+
+    fn check_confirmable(&self) -> keyward::Result<()> {
+        if self.yes || std::io::stdin().is_terminal() {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::InvalidArgument, "nothing is signed: it was not confirmed")
+            .with_hint("at a terminal you are asked; in a script, add --yes"))
+    }
+
+    /// Signs the transcript as it is at a pause.
+    fn run_interim(&self, bundle: &Bundle) -> anyhow::Result<u8> {
+        let statement = InterimStatement::new(&bundle.transcript()?)
+            .ok_or_else(|| Error::new(ErrorKind::InvalidArgument, "there is nothing to sign: nothing was done"))?;
+        let plan = bundle.plan()?;
+        if statement.plan != Plan::hash(&bundle.plan_text()?) {
+            let message = "the plan in the bundle is not the one that was begun with";
+            return Err(Error::new(ErrorKind::NotAuthentic, message).into());
+        }
+        let Some(path) = &self.key else {
+            print(&statement.to_string())?;
+            return Ok(0);
+        };
+        self.check_confirmable()?;
+        let key = open(path)?;
+        let witness = whose(&plan, &key)?;
+        show(&statement.plan, &statement.head)?;
+        if !self.yes {
+            confirm(&statement.ceremony)?;
+        }
+        let comment = format!("{} as witness {witness}, at a pause", statement.ceremony);
+        let signature = key.sign(statement.to_string().as_bytes(), &comment)?;
+        bundle.write_interim_signature(&witness, statement.entries, &signature)?;
+        print_line(&format!("signed the first {} entries as {witness}", statement.entries))?;
         Ok(0)
     }
 }
@@ -101,23 +140,23 @@ fn whose(plan: &Plan, key: &WitnessSecret) -> anyhow::Result<Name> {
     })?)
 }
 
-fn show(statement: &Statement) -> anyhow::Result<()> {
+fn show(plan: &Hash, head: &Hash) -> anyhow::Result<()> {
     print(&format!(
         "\nThe plan:\n\n    {}\n\nThe head of the transcript:\n\n    {}\n\n",
-        words::lines(&statement.plan).join("\n    "),
-        words::lines(&statement.head).join("\n    "),
+        words::lines(plan).join("\n    "),
+        words::lines(head).join("\n    "),
     ))?;
     Ok(())
 }
 
-fn confirm(statement: &Statement) -> anyhow::Result<()> {
+fn confirm(ceremony: &str) -> anyhow::Result<()> {
     let mut err = std::io::stderr().lock();
-    write!(err, "Are these the words that were shown in the room? Type {} to sign: ", statement.ceremony)?;
+    write!(err, "Are these the words that were shown in the room? Type {ceremony} to sign: ")?;
     err.flush()?;
     let mut typed = String::new();
     std::io::stdin().read_line(&mut typed)?;
-    if typed.trim() != statement.ceremony {
-        return Err(anyhow::anyhow!("nothing is signed: '{}' is not '{}'", typed.trim(), statement.ceremony));
+    if typed.trim() != ceremony {
+        return Err(anyhow::anyhow!("nothing is signed: '{}' is not '{}'", typed.trim(), ceremony));
     }
     Ok(())
 }

@@ -27,6 +27,7 @@ struct StatusJson<'a> {
     torn: bool,
     in_use: bool,
     next: Option<&'a str>,
+    head: Option<String>,
     steps: Vec<StepJson<'a>>,
 }
 
@@ -49,8 +50,9 @@ impl Status {
                 confirmed_by: step.confirmed_by.as_str(),
                 state: state.name(),
             });
-            let Found { rehearsal, closed, stopped, torn, .. } = found;
-            return print_json(&StatusJson { rehearsal, closed, stopped, torn, in_use, next, steps: steps.collect() });
+            let Found { rehearsal, closed, stopped, torn, head, .. } = found;
+            let (head, steps) = (head.map(|head| head.to_string()), steps.collect());
+            return print_json(&StatusJson { rehearsal, closed, stopped, torn, in_use, next, head, steps });
         }
         if found.rehearsal {
             say("note", "this is a REHEARSAL");

@@ -12,7 +12,8 @@ pub(crate) use tty::restore;
 
 use crate::output::one_line;
 use keyward::ceremony::{
-    CheckValueOf, Consent, Custody, Handout, Name, News, Plan, Room, Ruling, Step, StepKind, Trouble, Wanted, words,
+    CheckValueOf, Consent, Custody, Handout, Hash, Name, News, Plan, Room, Ruling, Step, StepKind, Trouble, Wanted,
+    words,
 };
 use keyward::{Error, ErrorKind, Result};
 use std::path::{Path, PathBuf};
@@ -66,6 +67,20 @@ impl Terminal {
     /// As [`greet`](Self::greet).
     pub(super) fn tell_progress(&self, done: usize, all: usize) -> Result<()> {
         self.write(2, &format!("It was interrupted: {done} of {all} steps are done. It goes on."))
+    }
+
+    /// Shows the head of the transcript that goes on, to be compared with what was written down when it was left.
+    ///
+    /// # Errors
+    /// As [`greet`](Self::greet).
+    pub(super) fn show_head(&self, head: &Hash) -> Result<()> {
+        self.write(2, &format!("The head of the transcript is {head}, in words:"))?;
+        words::lines(head).iter().try_for_each(|line| self.write(6, line))?;
+        self.write(
+            2,
+            "They have to be those that were written down at the pause. If they are not, leave: what was recorded before \
+             was rewritten.",
+        )
     }
 
     /// A paragraph, indented by so many blanks. What tokens call themselves may be in it.

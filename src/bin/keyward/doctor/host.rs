@@ -20,6 +20,7 @@ pub(super) fn look_at(app: &App) -> anyhow::Result<Vec<Check>> {
         // One that is named on the command line does not stand in the file.
         checks.push(files::config(path, pin_in_uri && app.tokens_are_of_the_file()));
     }
+    checks.extend(audit_log(app));
     let remedy = "write it into a file of mode 0600, and name that with pin-source in the token URI";
     if pin_in_uri {
         let text = "it stands in the token URI as pin-value: command lines and environments are easily seen";
@@ -30,6 +31,27 @@ pub(super) fn look_at(app: &App) -> anyhow::Result<Vec<Check>> {
         checks.push(Check::warning("pin-env", text, remedy));
     }
     Ok(checks)
+}
+
+/// What the audit log is worth as it is configured.
+fn audit_log(app: &App) -> Option<Check> {
+    const NAME: &str = "audit-log";
+    let audit = app.config().audit.as_ref()?;
+    let log = audit.log.display();
+    if !audit.sign {
+        let text = format!(
+            "'{log}' is not signed: its chain shows accidents alone, and any process that can write the file can write any log"
+        );
+        return Some(Check::warning(
+            NAME,
+            text,
+            "`keyward audit init`, and remove sign = false from the table [audit]",
+        ));
+    }
+    Some(match app.log_name() {
+        Ok(name) => Check::ok(NAME, format!("'{log}', named '{name}', signed and anchored on the token")),
+        Err(error) => Check::failure(NAME, error.to_string(), "set name in the table [audit]"),
+    })
 }
 
 fn clock(now: SystemTime) -> Check {

@@ -82,15 +82,15 @@ impl Finding {
         self.describe(&token);
         let provider = HsmProvider::new(token.clone()).accept(app.config().accept.iter().copied());
         if repair {
-            self.repair(app, &provider, token).map_err(|error| ("repair", error))?;
+            self.repair(app, &provider).map_err(|error| ("repair", error))?;
         }
         self.keys(&provider).map_err(|error| ("keys", error))
     }
 
     /// Only what the policies allow, where there are any, and on record: it destroys objects.
-    fn repair(&mut self, app: &App, provider: &HsmProvider, token: Token) -> keyward::Result<()> {
+    fn repair(&mut self, app: &App, provider: &HsmProvider) -> keyward::Result<()> {
         let leftovers = provider.leftovers()?;
-        if let Ok(governed) = governed::rules(app, provider, || Ok(token))? {
+        if let Ok(governed) = governed::rules(app, provider, || app.keepers())? {
             for (operation, name) in leftovers.iter().filter_map(keys::repaired_by) {
                 governed.admit(operation, &name)?;
             }
