@@ -3,7 +3,7 @@
 use super::summary::files;
 use crate::app::Keys;
 use crate::headers::{Header, header};
-use keyward::{KekId, KeyName, KeyRef, KeyVersion};
+use keyward::{ErrorKind, KekId, KeyName, KeyRef, KeyVersion};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -50,16 +50,19 @@ impl Needs {
         let mut known = BTreeMap::new();
         for (ids, number) in counts.under {
             let mut versions = BTreeSet::new();
-            let mut is_other = false;
+            let (mut is_other, mut is_unknown) = (false, false);
             for id in ids {
                 match known.entry(id).or_insert_with(|| version_of(provider, id)) {
-                    None => is_other = true,
-                    Some((_, _, true)) if to.is_none() => {}
-                    Some((name, _, true)) if to == Some(&*name) => {}
-                    Some((name, version, _)) => drop(versions.insert((name.clone(), *version))),
+                    Ok(None) => is_other = true,
+                    Err(_) => is_unknown = true,
+                    Ok(Some((_, _, true))) if to.is_none() => {}
+                    Ok(Some((name, _, true))) if to == Some(&*name) => {}
+                    Ok(Some((name, version, _))) => drop(versions.insert((name.clone(), *version))),
                 }
             }
             needed.others += if is_other { number } else { 0 };
+            // A token that does not answer now is no reason to take a key for one that nothing needs.
+            needed.unknown += if is_unknown { number } else { 0 };
             for version in versions {
                 *needed.versions.entry(version).or_default() += number;
             }
@@ -68,13 +71,14 @@ impl Needs {
     }
 }
 
-/// Its name, its version, and whether that is the current one.
-fn version_of(provider: &dyn Keys, id: KekId) -> Option<(KeyName, KeyVersion, bool)> {
-    let found = provider.describe_key(KeyRef::Kek(id)).ok()?;
-    // Where that cannot be told, it counts as needed: what is destroyed is lost.
-    let is_current =
-        provider.describe_key(KeyRef::Name(&found.name)).is_ok_and(|current| current.version == found.version);
-    Some((found.name, found.version, is_current))
+/// Returns its name, its version, and whether that is the current one, or `None` if it is not known here.
+fn version_of(provider: &dyn Keys, id: KekId) -> keyward::Result<Option<(KeyName, KeyVersion, bool)>> {
+    let found = match provider.describe_key(KeyRef::Kek(id)) {
+        Err(error) if matches!(error.kind(), ErrorKind::KeyNotFound | ErrorKind::PolicyDenied) => return Ok(None),
+        found => found?,
+    };
+    let current = provider.describe_key(KeyRef::Name(&found.name))?;
+    Ok(Some((found.name, found.version, current.version == found.version)))
 }
 
 impl StillNeeded {
