@@ -8,8 +8,13 @@ use std::time::SystemTime;
 
 /// The room of a small token.
 const ROOM: usize = 100;
-const SMALL: &str = "C_CreateObject * max-objects 100\nC_GenerateKey * max-objects 100\n\
-                     C_GenerateKeyPair * max-objects 100\nC_CopyObject * max-objects 100\n";
+
+/// A token with room for this many objects.
+fn small(room: usize) -> String {
+    ["C_CreateObject", "C_CopyObject", "C_GenerateKey", "C_GenerateKeyPair"]
+        .map(|function| format!("{function} * max-objects {room}\n"))
+        .concat()
+}
 
 fn version(number: u32) -> KeyVersion {
     number.to_string().parse().unwrap()
@@ -48,9 +53,8 @@ fn a_full_token_keeps_no_half_made_key() {
             let faulty = Faulty::new();
             let (hsm, key) = faulty.with_key(algorithm, faulty.options());
             let new: KeyName = "b".parse().unwrap();
-            fill(&faulty, free);
             let (before, keys) = (objects(&faulty), hsm.list_keys().unwrap());
-            faulty.script(SMALL);
+            faulty.script(&small(before.len() + free));
             let create = || hsm.create_key(&new, AlgorithmChoice::Exactly(algorithm));
             let id = keyward::KekId::from_bytes([7; 16]);
             let plan = keyward::hsm::PlannedKey::new("a".parse().unwrap(), algorithm, id).version(version(2));
@@ -75,9 +79,8 @@ fn a_full_token_forgets_no_number_unless_that_is_allowed() {
     let (hsm, key) = faulty.with_key(WrappingAlgorithm::AesGcm, faulty.options());
     hsm.rotate_key(&key, None).unwrap();
     hsm.rotate_key(&key, None).unwrap();
-    fill(&faulty, 0);
-    faulty.script(SMALL);
     let before = (objects(&faulty), hsm.list_keys().unwrap());
+    faulty.script(&small(before.0.len()));
     // The newest: its number is to be kept.
     assert_full(hsm.destroy_key(&key, version(3), VersionReuse::Refuse));
     assert_eq!((objects(&faulty), hsm.list_keys().unwrap()), before);
@@ -90,7 +93,7 @@ fn a_full_token_forgets_no_number_unless_that_is_allowed() {
     assert_eq!((destroyed.len(), destroyed[0].highest_version), (1, version(3)));
     assert_eq!(hsm.create_key(&key, AlgorithmChoice::Auto).unwrap().version, version(4));
 
-    fill(&faulty, 0);
+    faulty.script(&small(objects(&faulty).len()));
     assert_full(hsm.destroy_key(&key, version(4), VersionReuse::Refuse));
     let numbers = hsm.destroy_key(&key, version(4), VersionReuse::Allow).unwrap();
     assert_eq!((numbers, hsm.list_keys().unwrap()), (UsedNumbers::Forgotten, vec![]));
@@ -100,7 +103,7 @@ fn a_full_token_forgets_no_number_unless_that_is_allowed() {
 fn a_life_of_keys_fits_on_a_small_token() {
     for algorithm in ALGORITHMS {
         let faulty = Faulty::new();
-        faulty.script(&format!("{SMALL}C_CreateObject * max-value 8192\n"));
+        faulty.script(&format!("{}C_CreateObject * max-value 8192\n", small(ROOM)));
         let (hsm, key) = faulty.with_key(algorithm, faulty.options());
         // Two objects for each of four more versions, and one while a record is replaced.
         fill(&faulty, 9);
