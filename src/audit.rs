@@ -28,6 +28,7 @@ mod head_signer;
 mod history;
 mod keepers;
 mod line;
+mod lock;
 mod log;
 mod name;
 mod options;

@@ -7,6 +7,7 @@ use super::hash::{Hash, Id};
 use super::head::Anchor;
 use super::keepers::{Keepers, Trust};
 use super::line::{self, Entry, FORMAT, Line};
+use super::lock::{Locked, PATIENCE, is_not_found, is_same, wait_for_lock};
 use super::name::LogName;
 use super::tail::{self, Oversight, tampered};
 use crate::durable::sync_directory;
@@ -15,15 +16,10 @@ use rustix::fs::{FlockOperation, flock};
 use std::fs::File;
 use std::io;
 use std::ops::ControlFlow;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-/// How long the lock is waited for. Whoever holds it writes and syncs a few lines.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// Between two attempts at the lock.
-const PAUSE: Duration = Duration::from_micros(500);
 /// How often what the keepers vouch for may change while the log is opened.
 const ATTEMPTS: u32 = 8;
 
@@ -376,32 +372,6 @@ impl LogFile {
     }
 }
 
-/// A file with its lock held.
-struct Locked(File);
-
-impl Locked {
-    fn open_existing(path: &Path) -> Result<Self> {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let file = files::open_writable(path).map_err(|error| cannot("open", path, error))?;
-            wait_for_lock(&file, path, deadline)?;
-            if is_same(&file, path).map_err(|error| cannot("find", path, error))? {
-                return Ok(Self(file));
-            }
-        }
-    }
-
-    /// The file at `path`, made by this process or, at the same moment, by another.
-    fn create(path: &Path) -> Result<Self> {
-        match files::create(path) {
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(cannot("create", path, error)),
-        }
-        Self::open_existing(path)
-    }
-}
-
 /// Writes the first line of a new log.
 fn begin(file: &File, path: &Path, host: &str, name: &LogName, retired: Option<&Anchor>) -> Result<(Chain, u64, u64)> {
     let retired = retired.map(Anchor::to_text);
@@ -417,29 +387,6 @@ fn begin(file: &File, path: &Path, host: &str, name: &LogName, retired: Option<&
     }
     let chain = Chain::of_first(&line).ok_or_else(|| tampered(path, "cannot be begun"))?;
     Ok((chain, bytes.len() as u64, bytes.len() as u64))
-}
-
-fn is_not_found(error: &Error) -> bool {
-    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<io::Error>());
-    source.is_some_and(|source| source.kind() == io::ErrorKind::NotFound)
-}
-
-fn wait_for_lock(file: &File, path: &Path, deadline: Instant) -> Result<()> {
-    loop {
-        match flock(file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => return Ok(()),
-            Err(rustix::io::Errno::WOULDBLOCK | rustix::io::Errno::INTR) if Instant::now() < deadline => {
-                thread::sleep(PAUSE);
-            }
-            Err(error) => return Err(cannot("lock", path, error.into())),
-        }
-    }
-}
-
-/// Whether the open file is the one at the path, to which no link leads.
-fn is_same(file: &File, path: &Path) -> io::Result<bool> {
-    let (open, there) = (file.metadata()?, path.symlink_metadata()?);
-    Ok((open.dev(), open.ino()) == (there.dev(), there.ino()))
 }
 
 fn own_pid() -> u32 {

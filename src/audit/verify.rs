@@ -1,8 +1,9 @@
 //! Whether a log is as it was written.
 
-use super::chain::{Identity, LastSigned};
+mod anchors;
+
+use super::chain::LastSigned;
 use super::diagnose::{Diagnosis, Item, Verdict, diagnose};
-use super::extension::{Fault, Standing, standing};
 use super::files::{Piece, Snapshot};
 use super::hash::{Hash, Id};
 use super::head::{Anchor, Link};
@@ -11,7 +12,7 @@ use super::name::LogName;
 use super::tail::is_head_signed;
 use super::verifying::HeadKey;
 use super::walk::{Position, Step, Walk};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::key::HeadKeeper;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -372,81 +373,6 @@ impl<'a> Pass<'a> {
             let explanation = format!("no head in the log is signed by the key {}", ids.join(" or "));
             return verdict(self.last, last, Diagnosis::Unsigned, explanation);
         }
-        Ok(None)
-    }
-
-    /// What is wrong where no file of a log is.
-    fn without_files(&mut self) -> Result<Verdict> {
-        if let Some(name) = self.verify.name.clone() {
-            self.take_anchors(&name);
-        }
-        let anchor = self.anchors.iter().rfind(|anchor| !anchor.is_retired());
-        let Some(anchor) = anchor.filter(|anchor| Some(anchor.name()) == self.verify.name.as_ref()) else {
-            let message = format!("there is no audit log '{}'", self.verify.path.display());
-            return Err(Error::new(ErrorKind::Io, message));
-        };
-        let explanation = format!("no file of the log is here; the token has seen {} entries", anchor.count());
-        self.report.anchor = Some(anchor.clone());
-        let position = Position { file: 0, number: 1 };
-        Ok(Verdict { position, seq: Some(1), diagnosis: Diagnosis::Removed, explanation })
-    }
-
-    /// Sorts the anchors on the tokens: those of this name, the highest last, and those of other logs.
-    fn take_anchors(&mut self, name: &LogName) {
-        let mut others: BTreeMap<(LogName, Id), Anchor> = BTreeMap::new();
-        for anchor in self.verify.anchors.iter().flatten().filter_map(|text| Anchor::parse(text)) {
-            if !self.verify.keys.is_empty() && !anchor.is_signed(&self.verify.keys) {
-                self.report.anchors_not_signed += u64::from(anchor.name() == name);
-            } else if anchor.name() == name {
-                self.anchors.push(anchor);
-            } else {
-                match others.get(&(anchor.name().clone(), anchor.log())) {
-                    Some(other) if other.count() >= anchor.count() => {}
-                    _ => _ = others.insert((anchor.name().clone(), anchor.log()), anchor),
-                }
-            }
-        }
-        self.anchors.sort_by_key(|anchor| (anchor.count(), anchor.is_retired()));
-        self.report.other_anchors = others.into_values().collect();
-    }
-
-    /// Whether the log agrees with every anchor of its name.
-    fn check_anchors(&mut self, identity: &Identity) -> Result<Option<Verdict>> {
-        let (first, last) = (self.first, self.report.last);
-        let highest = self.anchors.iter().rfind(|anchor| anchor.log() == identity.log);
-        for anchor in &self.anchors {
-            let (count, retired) = (anchor.count(), anchor.is_retired() && anchor.log() == identity.log);
-            let hash_at = |seq: u64| Ok(seq.checked_sub(first).and_then(|index| self.hash_at(index)));
-            // A log that was retired may be verified, and has still what was anchored.
-            let live = if retired { anchor.as_live() } else { anchor.clone() };
-            let after = Position { number: self.last.number + 1, ..self.last };
-            let (position, seq, diagnosis) = match count {
-                _ if anchor.log() != identity.log => (self.last, last, Diagnosis::Replaced),
-                count if count > last => (after, last + 1, Diagnosis::Cut),
-                count => (self.last, count, Diagnosis::Changed),
-            };
-            let explanation = match standing(identity, &live, last, &self.verify.keys, &hash_at) {
-                Ok(Standing::MovedAway) if highest == Some(anchor) => {
-                    let explanation = format!("the token has seen entry {count}, which is in no file that is here");
-                    let diagnosis = Diagnosis::Removed;
-                    return Ok(Some(Verdict { position, seq: Some(count), diagnosis, explanation }));
-                }
-                Ok(_) => continue,
-                Err(Fault::Failed(error)) => return Err(error),
-                Err(Fault::Evidence(_)) if diagnosis == Diagnosis::Cut => {
-                    let lines = count - last;
-                    format!("the token has seen {count} entries; the last {lines} are gone")
-                }
-                Err(Fault::Evidence(_)) if diagnosis == Diagnosis::Changed => {
-                    let signed = self.report.signed_to.filter(|signed| *signed < count);
-                    let from = signed.map_or(1, |signed| signed + 1);
-                    format!("the token has seen another entry {count}: entries {from} to {count} were rewritten")
-                }
-                Err(Fault::Evidence(what)) => format!("the log {what}"),
-            };
-            return Ok(Some(Verdict { position, seq: Some(seq), diagnosis, explanation }));
-        }
-        self.report.anchor = highest.cloned();
         Ok(None)
     }
 
