@@ -15,7 +15,8 @@ use std::time::SystemTime;
 /// an entry for a key of their own. So a new data key goes under several keys only if the caller says so.
 #[derive(Clone)]
 pub enum Recipients<'a> {
-    /// The current version of the one key that all entries of the file are under. A file with entries under several
+    /// The current version of the one key that all entries of the file are under, as its last writer left them: someone
+    /// who kept its data key may have replaced them all. A file with entries under several
     /// keys, or under one that the provider does not know, is refused with `RecipientsAmbiguous`.
     SameKey(&'a dyn KeyProvider),
     /// The current versions of all keys that the entries of the file are under, no matter who added them: the caller
@@ -36,7 +37,8 @@ pub enum Freshness {
     /// It was made under the current version of its key, and the file has entries under the current versions of the
     /// recipients' keys, and no others.
     CurrentVersion,
-    /// It was made under a version that was itself made at this time or later.
+    /// It was made under a version that was itself made at this time or later, whatever keys the file has entries
+    /// under: a file that is fresh by this rule keeps an entry that someone added who opened it.
     VersionCreatedSince(SystemTime),
 }
 
