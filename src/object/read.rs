@@ -50,7 +50,7 @@ pub(super) struct Opened {
 
 /// What came of a header in one go.
 enum Step {
-    Locked(Header),
+    Locked(Box<Header>),
     Open(Box<(BodyKey, Encryption, Option<Bytes>)>),
 }
 
@@ -258,7 +258,7 @@ impl EncryptedStore {
             let header = Header::parse(&head, settings.header_len)?;
             if header.is_detached() {
                 settings.check(&place, &header, Some(&opener))?;
-                return Ok(Step::Locked(header));
+                return Ok(Step::Locked(Box::new(header)));
             }
             let (key, encryption) = settings.unlock(&place, &header, None, &opener)?;
             let read_short = |file: &Arc<File>| {

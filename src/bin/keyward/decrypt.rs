@@ -66,7 +66,7 @@ impl Decrypt {
             let key = customer::read(path)?;
             self.open(app, context, Decryptor::with_customer_key(&key), task)
         } else {
-            let provider = app.provider_for(Wants { keys: &self.key, cache: self.cache, ..Wants::default() })?;
+            let provider = app.provider_for(Wants { keys: &self.key, cache: self.cache })?;
             self.open(app, context, Decryptor::new(&provider), task)
         }
     }
