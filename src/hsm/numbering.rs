@@ -1,8 +1,8 @@
 //! The numbers of a key's versions, none of which is used twice.
 //!
-//! One rule decides for all that makes a version: a number is free if it is higher than every number that the token
-//! knows of the name. The token knows them from the versions that are there, from the records of versions, which also
-//! carry the highest number of the key, and from the tombstone.
+//! One rule decides for every operation that makes a version: a number is free if it is higher than every number that
+//! the token knows of the name. The token knows them from the versions that are there, from the records of versions,
+//! which also carry the highest number of the key, and from the tombstone.
 //!
 //! The rule holds although hosts work at once and processes die, because of the order of the steps:
 //!

@@ -65,7 +65,8 @@ impl HsmProvider {
     /// # Errors
     /// `KeyExists` where another key has the name and version, or a key with the planned id is not the planned
     /// one; `VersionReuse` if the version's number, or a higher one, was used before; `KeyAttributes` if the token
-    /// does not protect the key as the template says, or the key is not the one that it was; `Unsupported` where the token lacks the algorithm or keeps no records; and those of
+    /// does not protect the key as the template says, or the key is not the one that it was; `Unsupported` where
+    /// the token lacks the algorithm or keeps no records; and those of
     /// [`KeyAdmin::create_key`](crate::KeyAdmin::create_key).
     pub fn create_planned(&self, plan: &PlannedKey) -> Result<KeyDescription> {
         self.check_able(plan.algorithm)?;
