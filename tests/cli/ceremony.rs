@@ -193,6 +193,10 @@ fn status_of_a_ceremony_that_goes_on() {
     let told = run(at, &["status", "bundle"], "");
     assert!(told.text().ends_with("3 of 27 steps are done; next is token/primary/share:carol\n"), "{}", told.text());
     assert!(told.text().starts_with("STEP "));
+    let head = ceremony.bundle().transcript().unwrap().head().unwrap();
+    for line in keyward::ceremony::words::lines(&head) {
+        assert!(told.text().contains(&line), "{}", told.text());
+    }
 }
 
 #[test]
