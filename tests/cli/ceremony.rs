@@ -208,7 +208,7 @@ fn a_witness_signs_what_she_was_shown_and_nothing_that_is_wrong() {
     run(at, &sign, "").is(
         2,
         &[
-            "keyward: error: nothing is signed: nobody confirmed it",
+            "keyward: error: nothing is signed: it was not confirmed",
             "keyward: hint: at a terminal you are asked; in a script, add --yes",
         ],
     );
