@@ -193,6 +193,10 @@ fn status_of_a_ceremony_that_goes_on() {
     let told = run(at, &["status", "bundle"], "");
     assert!(told.text().ends_with("3 of 27 steps are done; next is token/primary/share:carol\n"), "{}", told.text());
     assert!(told.text().starts_with("STEP "));
+    let head = ceremony.bundle().transcript().unwrap().head().unwrap();
+    for line in keyward::ceremony::words::lines(&head) {
+        assert!(told.text().contains(&line), "{}", told.text());
+    }
 }
 
 #[test]
@@ -204,7 +208,7 @@ fn a_witness_signs_what_she_was_shown_and_nothing_that_is_wrong() {
     run(at, &sign, "").is(
         2,
         &[
-            "keyward: error: nothing is signed: nobody confirmed it",
+            "keyward: error: nothing is signed: it was not confirmed",
             "keyward: hint: at a terminal you are asked; in a script, add --yes",
         ],
     );

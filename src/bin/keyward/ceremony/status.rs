@@ -4,7 +4,7 @@ use super::BundlePath;
 use crate::args::Format;
 use crate::output::{print_json, print_line, print_table, say};
 use clap::Args;
-use keyward::ceremony::{Status as Found, StepStatus};
+use keyward::ceremony::{Status as Found, StepStatus, words};
 use serde::Serialize;
 
 /// Say which steps of a ceremony are done, and which is next
@@ -66,6 +66,10 @@ impl Status {
             .map(|(step, state)| [step.id.to_string(), step.confirmed_by.to_string(), state.name().to_owned()])
             .collect();
         print_table(["STEP", "CONFIRMED BY", "STATE"], &rows)?;
+        if let Some(head) = found.head.filter(|_| next.is_some() && !in_use) {
+            print_line("the head of the transcript, in words:")?;
+            words::lines(&head).iter().try_for_each(|line| print_line(&format!("  {line}")))?;
+        }
         let done = found.steps.iter().filter(|(_, state)| *state == StepStatus::Done).count();
         let all = found.steps.len();
         let end = match next {
