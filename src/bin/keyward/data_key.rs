@@ -66,7 +66,7 @@ pub(crate) enum DataKeyCommand {
     /// Reads what `generate` printed, with or without "plaintext", and answers {"wrapped_keys": [BASE64]}. Only
     /// wrapped keys that open here are replaced; the others stay.
     #[command(after_help = "Example:
-  keyward data-key rewrap --key archive --context table=cards < cards.key > archive.key")]
+  keyward data-key rewrap --key archive -c table=cards < cards.key > new.key")]
     Rewrap {
         /// The master key to move to
         #[arg(long, short, value_name = "NAME")]

@@ -32,7 +32,7 @@ pub(crate) struct Reencrypt {
     /// A master key to encrypt with; the file's own if none is named; repeatable
     #[arg(long, short, value_name = "NAME", value_delimiter = ',')]
     key: Vec<KeyName>,
-    /// Encrypt under the keys of all entries of a file, whoever of those that ever opened it added them
+    /// Encrypt under the keys of all entries of a file: you trust everyone who ever opened it
     #[arg(long, conflicts_with = "key")]
     keep_keys: bool,
     /// Of several files, those whose data key was made under a key version from before this time, and no others
