@@ -79,7 +79,10 @@ pub(crate) fn hint(error: &anyhow::Error) -> Option<String> {
             Some("if you know who wrote it, assert that with --danger-assert-origin; or name an RSA key".into())
         }
         ErrorKind::RecipientsAmbiguous => Some(
-            "anyone who ever opened it can have added a key: name its keys with --key, or keep all with --keep-keys"
+            own.hint()
+                .unwrap_or(
+                    "anyone who ever opened it can have added a key: name its keys with --key, or keep all with --keep-keys",
+                )
                 .into(),
         ),
         _ => own.hint().map(ToOwned::to_owned),

@@ -12,6 +12,9 @@ pub(crate) fn of(error: Failed, at: &str) -> anyhow::Error {
                 (ErrorKind::NotAuthentic, None) => own.with_hint(
                     "wrong key, changed, or not what was written under this name: an object that another program copied or moved does not open",
                 ),
+                (ErrorKind::RecipientsAmbiguous, None) => own.with_hint(
+                    "anyone who ever opened it can have added a key: name that of the copy with --sse aws:kms --sse-kms-key-id NAME",
+                ),
                 (ErrorKind::InvalidArgument, _) if own.to_string().contains("a customer's own key") => {
                     own.with_hint("name the file that holds it: --sse-c AES256 --sse-c-key FILE")
                 }
