@@ -105,9 +105,10 @@ fn of_two_records_the_one_without_a_date_counts() {
     assert_eq!(the_first(&hsm).destroy_after, None);
     assert_kind(hsm.expire_key(&key, V1, now()), ErrorKind::KeyState);
     // The next change leaves one record.
-    hsm.schedule_destruction(&key, V1, now() + DAY).unwrap();
-    hsm.schedule_destruction(&key, V1, now() + 2 * DAY).unwrap();
-    assert_eq!(the_first(&hsm).destroy_after, Some(now() + 2 * DAY));
+    let now = now();
+    hsm.schedule_destruction(&key, V1, now + DAY).unwrap();
+    hsm.schedule_destruction(&key, V1, now + 2 * DAY).unwrap();
+    assert_eq!(the_first(&hsm).destroy_after, Some(now + 2 * DAY));
     let data = raw::objects(&raw::logged_in(&token), &[Attribute::Class(ObjectClass::DATA)]);
     assert_eq!(data.len(), 1);
 }
