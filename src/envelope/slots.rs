@@ -18,7 +18,7 @@ const DIGEST_LEN: usize = 16;
 
 /// One slot copy: a generation and its entries, which are opaque here, and the tag over both.
 ///
-/// The tag is checked once an entry has opened. Until then everything here is a claim of whoever wrote the file.
+/// The tag is checked once an entry has opened. Until then everything here is a claim of the writer of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct SlotCopy {
     pub(super) generation: u32,

@@ -158,7 +158,7 @@ impl EncryptedStore {
     /// was opened with `open`.
     ///
     /// Which key that is follows from what opened the object. An object with wrapped keys under several names is refused:
-    /// whoever ever opened it can have added one.
+    /// anyone who ever opened it can have added one.
     ///
     /// # Errors
     /// `RecipientsAmbiguous` if the object has entries under several keys; `InvalidArgument` if `is` was answered to a
