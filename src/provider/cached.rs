@@ -194,9 +194,7 @@ impl<P: KeyProvider> KeyProvider for Cached<P> {
         self.sweep();
         let described = self.inner.describe_key(key);
         // Nothing that was allowed before goes on being done when the key is seen to be another.
-        if self.watch.has_changed(key, &described) {
-            self.clear();
-        }
+        self.watch.on_change(key, &described, || self.clear());
         described
     }
 

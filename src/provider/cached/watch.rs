@@ -24,15 +24,18 @@ struct Seen {
 }
 
 impl Watch {
-    /// Whether this answer says something else of the key than the last one did; also where it is the first, because
-    /// the key may have changed before. That the token was away says nothing about the key.
-    pub(super) fn has_changed(&self, key: KeyRef<'_>, described: &Result<KeyDescription>) -> bool {
+    /// Calls `forget` if this answer says something else of the key than the last one did; also if it is the first,
+    /// because the key may have changed before. That the token was away says nothing about the key.
+    ///
+    /// Other answers wait meanwhile: a data key that is made after one of them is not forgotten on the word of an
+    /// earlier one.
+    pub(super) fn on_change(&self, key: KeyRef<'_>, described: &Result<KeyDescription>, forget: impl FnOnce()) {
         let key = match key {
             KeyRef::Name(name) => Ref::Name(name.clone()),
             KeyRef::Kek(id) => Ref::Kek(id),
         };
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match described {
+        let has_changed = match described {
             Ok(key_is) => {
                 let KeyDescription { kek_id, also, state, problems, .. } = key_is;
                 let seen = Seen { kek: *kek_id, also: also.clone(), state: *state, is_sound: problems.is_empty() };
@@ -45,6 +48,9 @@ impl Watch {
             // Only of keys that were there is it kept that they are not: anybody can make up ids of others.
             Err(error) if !error.kind().is_unavailable() => all.remove(&key).is_some(),
             Err(_) => false,
+        };
+        if has_changed {
+            forget();
         }
     }
 }
