@@ -1,22 +1,25 @@
-//! Files that are there whole or not at all.
+//! Files that are there whole or not at all, and directories that no operation leaves.
 
+mod attributes;
 mod batch;
+mod directory;
+mod location;
 mod temporary;
 mod writeback;
 
+pub use attributes::{LostAttribute, creation_mode};
 pub use batch::Batch;
-pub use temporary::{is_temporary, remove_leftover};
+pub use directory::{Directory, FileId, FileKind, Status};
+pub use location::Location;
+use temporary::Temporary;
+pub use temporary::{is_temporary, remove_leftover, remove_temporaries};
 use writeback::Writeback;
 
 use crate::error::{Error, ErrorKind, Result};
-use std::collections::BTreeSet;
-use std::fs::{File, Permissions};
+use std::fs::File;
 use std::io::{self, Write};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use tempfile::{NamedTempFile, TempPath};
 
 /// Whether an output that exists is replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,189 +30,178 @@ pub enum Replace {
     Yes,
 }
 
+/// The mode of a new file that is meant for all whom the umask lets read it.
+const PUBLIC_MODE: u32 = 0o666;
+
 /// A file that appears under its name only when it is [committed](Self::commit).
 ///
-/// Until then it is a temporary file beside the target, which is removed on drop; what a killed process leaves,
-/// [`remove_leftover`] removes. A new file has
-/// the permissions that the umask leaves; a replacement has those of the file it replaces. A
-/// symbolic link stays, and what it points to is replaced. A target that exists and is not a regular
-/// file, such as a device or a pipe, is written directly.
+/// Until then it is a temporary file beside the target, which is removed on drop; [`remove_leftover`] removes what a
+/// killed process leaves.
+///
+/// A new file is created with its mode, less the umask. A replacement gets the owner, the group, the access control
+/// list, the extended attributes and the mode of the file that it replaces before it gets its name; what it cannot be
+/// given narrows its mode ([`lost`](Self::lost)).
 #[derive(Debug)]
 pub struct AtomicFile {
-    target: PathBuf,
     /// The path as the caller gave it, for messages.
-    shown: PathBuf,
+    path: PathBuf,
     output: Output,
+    lost: Vec<LostAttribute>,
     /// Smaller than that of every file that was begun later.
     begun: u64,
 }
 
 #[derive(Debug)]
 enum Output {
-    Temporary(NamedTempFile, Listed, Replace, Writeback),
+    Temporary(File, Unnamed, Writeback),
     Direct(File),
-}
-
-/// The temporary files of this process, for [`remove_temporaries`]: what ends a process asks nobody
-/// who holds what.
-static TEMPORARIES: Mutex<Temporaries> = Mutex::new(Temporaries { paths: BTreeSet::new(), ended: false });
-
-struct Temporaries {
-    paths: BTreeSet<PathBuf>,
-    /// Whether they were removed, and no more may be made.
-    ended: bool,
-}
-
-fn temporaries() -> MutexGuard<'static, Temporaries> {
-    TEMPORARIES.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Removes the temporary files of all [`AtomicFile`]s that are not committed.
-///
-/// For a program that is about to end by a signal, when nothing is dropped any more. What is
-/// committed later fails, and no other is made: threads may still be at work.
-pub fn remove_temporaries() {
-    let mut all = temporaries();
-    all.ended = true;
-    for path in std::mem::take(&mut all.paths) {
-        let _ = std::fs::remove_file(path);
-    }
-}
-
-/// The place of a temporary file in the list; it is taken off when dropped.
-#[derive(Debug)]
-struct Listed(PathBuf);
-
-impl Listed {
-    /// Makes a temporary file and puts it on the list, with nothing in between.
-    fn make(make: impl FnOnce() -> io::Result<NamedTempFile>) -> io::Result<(NamedTempFile, Self)> {
-        let mut all = temporaries();
-        if all.ended {
-            return Err(io::ErrorKind::Interrupted.into());
-        }
-        let file = make()?;
-        all.paths.insert(file.path().to_owned());
-        let listed = Self(file.path().to_owned());
-        Ok((file, listed))
-    }
-}
-
-impl Drop for Listed {
-    fn drop(&mut self) {
-        temporaries().paths.remove(&self.0);
-    }
 }
 
 static BEGUN: AtomicU64 = AtomicU64::new(0);
 
 impl AtomicFile {
-    /// Begins a file that is to stand at `path`.
+    /// Begins a file that is to stand at `path`, for everyone whom the umask lets read it.
     ///
     /// # Errors
-    /// `OutputExists` where there is one and `replace` is [`Replace::No`]; `Io` where none can be
-    /// written there.
+    /// As [`create_with`](Self::create_with).
     pub fn create(path: &Path, replace: Replace) -> Result<Self> {
+        Self::create_with(path, replace, PUBLIC_MODE)
+    }
+
+    /// Begins a file that is to stand at `path`; a new one gets the permissions `mode`, less the umask.
+    ///
+    /// A symbolic link at the end of `path` stays, and what it points to is replaced. A target that exists and is not
+    /// a regular file, such as a device or a pipe, is written directly with [`Replace::Yes`].
+    ///
+    /// # Errors
+    /// `OutputExists` if there is one and `replace` is [`Replace::No`]; `Io` if none can be written there.
+    pub fn create_with(path: &Path, replace: Replace, mode: u32) -> Result<Self> {
         let failed = |error| cannot_write(path, error);
-        let exists = match path.symlink_metadata() {
-            Ok(_) => true,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => false,
-            Err(error) => return Err(failed(error)),
+        match path.metadata() {
+            Ok(found) if found.is_dir() => Err(failed(io::ErrorKind::IsADirectory.into())),
+            Ok(found) if !found.is_file() => Self::direct(path, replace),
+            _ => Self::create_at(&Location::resolve(path).map_err(failed)?, replace, mode),
+        }
+    }
+
+    /// Begins a file that is to stand at a location. With [`Replace::Yes`] it replaces a symbolic link itself.
+    ///
+    /// # Errors
+    /// As [`create_with`](Self::create_with); `Io` if the location has a directory, a device or a pipe.
+    pub fn create_at(location: &Location, replace: Replace, mode: u32) -> Result<Self> {
+        let failed = |error| cannot_write(location.path(), error);
+        let kind = location.kind().map_err(failed)?;
+        let replaced = match kind {
+            Some(_) if replace == Replace::No => return Err(output_exists(location.path())),
+            None | Some(FileKind::SymbolicLink) => None,
+            Some(FileKind::File) => Some(open_replaced(location).map_err(failed)?),
+            Some(FileKind::Directory) => return Err(failed(io::ErrorKind::IsADirectory.into())),
+            Some(FileKind::Special) => return Err(failed(io::Error::other("it is not a regular file"))),
         };
         let begun = BEGUN.fetch_add(1, Ordering::Relaxed);
-        let mut mode = None;
-        let mut target = path.to_owned();
-        if exists {
-            target = path.canonicalize().map_err(failed)?;
-            let metadata = target.metadata().map_err(failed)?;
-            if !metadata.is_file() {
-                let file = File::options().write(true).open(&target).map_err(failed)?;
-                return Ok(Self { target, shown: path.to_owned(), output: Output::Direct(file), begun });
-            }
-            if replace == Replace::No {
-                return Err(output_exists(path));
-            }
-            mode = Some(metadata.permissions().mode() & 0o777);
+        // Open to its owner alone until it has the owner and the list of the file that it replaces.
+        let mode = if replaced.is_some() { 0o600 } else { mode };
+        let (file, temporary) = Temporary::beside(location, mode).map_err(failed)?;
+        let lost = match replaced {
+            Some(old) => attributes::transfer(&old, &file).map_err(failed)?,
+            None => Vec::new(),
+        };
+        let unnamed = Unnamed { temporary, location: location.clone(), replace };
+        let output = Output::Temporary(file, unnamed, Writeback::default());
+        Ok(Self { path: location.path().to_owned(), output, lost, begun })
+    }
+
+    /// A device or a pipe, which may be another user's trap if the caller did not insist on writing there.
+    fn direct(path: &Path, replace: Replace) -> Result<Self> {
+        if replace == Replace::No {
+            let message = format!("'{}' exists already, and is not a regular file", path.display());
+            return Err(Error::new(ErrorKind::OutputExists, message));
         }
-        let make = || temporary::beside(&target, mode.unwrap_or(0o666));
-        let (temporary, listed) = Listed::make(make).map_err(failed)?;
-        if let Some(mode) = mode {
-            // The umask has narrowed what the file was opened with.
-            temporary.as_file().set_permissions(Permissions::from_mode(mode)).map_err(failed)?;
+        let failed = |error| cannot_write(path, error);
+        let file = File::options().write(true).open(path).map_err(failed)?;
+        // Asked of the handle: a regular file would be overwritten in part, and under its name.
+        if file.metadata().map_err(failed)?.is_file() {
+            return Err(failed(io::Error::other("it was replaced while it was opened")));
         }
-        let output = Output::Temporary(temporary, listed, replace, Writeback::default());
-        Ok(Self { target, shown: path.to_owned(), output, begun })
+        let begun = BEGUN.fetch_add(1, Ordering::Relaxed);
+        Ok(Self { path: path.to_owned(), output: Output::Direct(file), lost: Vec::new(), begun })
+    }
+
+    /// Returns what the replaced file had and this one could not be given.
+    #[must_use]
+    pub fn lost(&self) -> &[LostAttribute] {
+        &self.lost
     }
 
     /// The file that is being written.
     #[must_use]
     pub fn file(&self) -> &File {
         match &self.output {
-            Output::Temporary(temporary, ..) => temporary.as_file(),
-            Output::Direct(file) => file,
+            Output::Temporary(file, ..) | Output::Direct(file) => file,
         }
     }
 
-    /// Puts the file on the disk and under its name.
+    /// Puts the file on the disk and under its name. Logs a warning if attributes of the replaced file are lost.
     ///
     /// # Errors
-    /// `OutputExists` where another has appeared there meanwhile and replacing was not asked for;
-    /// `Io` where the operating system fails. Unless it is the directory that could not be synced,
+    /// `OutputExists` if another has appeared there meanwhile and replacing was not asked for;
+    /// `Io` if the operating system fails. Unless it is the directory that could not be synced,
     /// there is then no new file.
     pub fn commit(self) -> Result<()> {
-        match self.into_parts() {
+        warn_of_lost(&self.path, &self.lost);
+        match self.output {
             // Pipes and devices cannot be synced.
-            Parts::Direct(mut file, shown) => file.flush().map_err(|error| cannot_write(&shown, error)),
-            Parts::Temporary(file, writeback, unnamed) => {
+            Output::Direct(mut file) => file.flush().map_err(|error| cannot_write(&self.path, error)),
+            Output::Temporary(file, unnamed, writeback) => {
                 // The data first, then the name: a name must never stand for data that a power failure took.
                 let synced = writeback.finish().and_then(|()| file.sync_all());
-                synced.map_err(|error| cannot_write(&unnamed.shown, error))?;
-                let shown = unnamed.shown.clone();
-                let target = unnamed.name()?;
-                sync_directory(&target).map_err(|error| cannot_write(&shown, error))
-            }
-        }
-    }
-
-    fn into_parts(self) -> Parts {
-        let Self { target, shown, output, .. } = self;
-        match output {
-            Output::Direct(file) => Parts::Direct(file, shown),
-            Output::Temporary(temporary, listed, replace, writeback) => {
-                let (file, temporary) = temporary.into_parts();
-                Parts::Temporary(file, writeback, Unnamed { temporary, target, shown, replace, _listed: listed })
+                synced.map_err(|error| cannot_write(&self.path, error))?;
+                let location = unnamed.name()?;
+                location.directory().sync().map_err(|error| cannot_write(&self.path, error))
             }
         }
     }
 }
 
-enum Parts {
-    Temporary(File, Writeback, Unnamed),
-    Direct(File, PathBuf),
+fn warn_of_lost(path: &Path, lost: &[LostAttribute]) {
+    if !lost.is_empty() {
+        let lost: Vec<_> = lost.iter().map(ToString::to_string).collect();
+        tracing::warn!(
+            "'{}' could not be given what it had before: {}; its mode is narrower for it",
+            path.display(),
+            lost.join(", ")
+        );
+    }
+}
+
+/// Opens the file that is to be replaced, for its attributes.
+fn open_replaced(location: &Location) -> io::Result<File> {
+    match location.open() {
+        // Its owner may write it and not read it, and can still replace it.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => location.open_for_writing().map_err(|_| error),
+        other => other,
+    }
 }
 
 /// A temporary file that waits for its name. It is removed on drop.
 #[derive(Debug)]
 struct Unnamed {
-    temporary: TempPath,
-    target: PathBuf,
-    shown: PathBuf,
+    temporary: Temporary,
+    location: Location,
     replace: Replace,
-    _listed: Listed,
 }
 
 impl Unnamed {
-    /// Renames it, and gives the path where it is now. Neither the data nor the name is synced here.
-    fn name(self) -> Result<PathBuf> {
-        let Self { temporary, target, shown, replace, _listed } = self;
-        let failed = |error| cannot_write(&shown, error);
-        match replace {
-            Replace::Yes => temporary.persist(&target).map_err(|error| failed(error.error))?,
-            Replace::No => temporary.persist_noclobber(&target).map_err(|error| match error.error.kind() {
-                io::ErrorKind::AlreadyExists => output_exists(&shown),
-                _ => failed(error.error),
-            })?,
+    /// Renames it, and returns where it is. Neither the data nor the name is synced here.
+    fn name(self) -> Result<Location> {
+        let Self { temporary, location, replace } = self;
+        match temporary.rename(location.name(), replace == Replace::Yes) {
+            Ok(()) => Ok(location),
+            Err(error) if replace == Replace::No && error.kind() == io::ErrorKind::AlreadyExists => {
+                Err(output_exists(location.path()))
+            }
+            Err(error) => Err(cannot_write(location.path(), error)),
         }
-        Ok(target)
     }
 }
 
@@ -218,10 +210,10 @@ impl Write for AtomicFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let len = self.file().write(bytes).map_err(|error| match error.kind() {
             io::ErrorKind::Interrupted => error,
-            _ => cannot_write(&self.shown, error).into(),
+            _ => cannot_write(&self.path, error).into(),
         })?;
-        if let Output::Temporary(temporary, _, _, writeback) = &mut self.output {
-            writeback.wrote(temporary.as_file(), len);
+        if let Output::Temporary(file, _, writeback) = &mut self.output {
+            writeback.wrote(file, len);
         }
         Ok(len)
     }
@@ -231,28 +223,18 @@ impl Write for AtomicFile {
     }
 }
 
-/// Makes last that `path` is in its directory: for what is made without an [`AtomicFile`], a directory.
+/// Waits until the entry of `path` in its directory is on the disk: for what is made without an [`AtomicFile`], such
+/// as a directory.
 ///
 /// # Errors
-/// `Io` where the directory cannot be synced.
+/// `Io` if the directory cannot be synced.
 pub fn sync_entry(path: &Path) -> Result<()> {
     sync_directory(path).map_err(|error| cannot_write(path, error))
 }
 
-/// Makes what happened to names in the directory of `target` last.
+/// Waits until the names in the directory of `target` are on the disk.
 pub(crate) fn sync_directory(target: &Path) -> io::Result<()> {
-    match File::open(directory(target)).and_then(|directory| directory.sync_all()) {
-        // Some file systems cannot sync a directory.
-        Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => Ok(()),
-        other => other,
-    }
-}
-
-fn directory(target: &Path) -> &Path {
-    match target.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    }
+    Directory::open(target.parent().unwrap_or(Path::new("")))?.sync()
 }
 
 fn cannot_write(path: &Path, error: io::Error) -> Error {
@@ -266,7 +248,8 @@ fn output_exists(path: &Path) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::fs;
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt;
 
     fn write(path: &Path, replace: Replace, bytes: &[u8]) -> Result<()> {
         let mut file = AtomicFile::create(path, replace)?;
@@ -316,7 +299,9 @@ mod tests {
         write(&link, Replace::Yes, b"new").unwrap();
         assert!(link.symlink_metadata().unwrap().is_symlink());
         assert_eq!(fs::read(&path).unwrap(), b"new");
-        write(Path::new("/dev/null"), Replace::No, b"gone").unwrap();
+        write(Path::new("/dev/null"), Replace::Yes, b"gone").unwrap();
+        let error = write(Path::new("/dev/null"), Replace::No, b"gone").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::OutputExists);
     }
 
     #[test]
@@ -339,7 +324,7 @@ mod tests {
         for _ in 0..40 {
             file.write_all(&piece).unwrap();
         }
-        assert!(matches!(&file.output, Output::Temporary(_, _, _, writeback) if writeback.is_at_work()));
+        assert!(matches!(&file.output, Output::Temporary(_, _, writeback) if writeback.is_at_work()));
         file.commit().unwrap();
         let written = fs::read(&path).unwrap();
         assert!(written.len() == 40 << 20 && written.chunks(1 << 20).all(|part| part == piece));

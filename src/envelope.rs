@@ -24,6 +24,7 @@ mod core;
 mod encryptor;
 mod feed;
 mod file;
+mod input;
 mod inspect;
 mod memory;
 mod open;
@@ -43,6 +44,7 @@ mod writer;
 
 pub use content::Content;
 pub use encryptor::Encryptor;
+pub use input::InputFile;
 pub use inspect::{InspectedEntry, Inspection, inspect};
 pub use opening::{Opening, UnwrappedEntry};
 pub use range::OpenEnvelope;

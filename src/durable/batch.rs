@@ -3,13 +3,12 @@
 //! One sync a file is what most of the time goes to where files are small. A batch syncs the whole
 //! file system once, before the first name is given.
 
-use super::{AtomicFile, Parts, Unnamed, cannot_write, directory, sync_directory};
+use super::{AtomicFile, Location, Output, Unnamed, cannot_write, warn_of_lost};
 use crate::error::{Error, ErrorKind, Result};
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
 
 /// [`AtomicFile`]s that are committed together: all data is synced, then each gets its name, then
 /// each directory is synced once. A name never stands for data that is not on the disk.
@@ -36,6 +35,8 @@ pub struct Batch {
     files: Vec<Member>,
     bytes: u64,
     watch: Option<Watch>,
+    /// Whether lost attributes were warned of: many files lose the same ones.
+    has_warned: bool,
 }
 
 #[derive(Debug)]
@@ -67,14 +68,17 @@ impl Batch {
     /// Adds a file that is written. Its data stays where the system keeps it for now, unless it is on
     /// another file system than the rest: then it is synced here.
     pub fn add(&mut self, file: AtomicFile) {
-        let begun = file.begun;
-        let member = match file.into_parts() {
-            Parts::Direct(mut file, shown) => Member::Ended(file.flush().map_err(|error| cannot_write(&shown, error))),
-            Parts::Temporary(file, writeback, unnamed) => {
+        let AtomicFile { path, output, lost, begun } = file;
+        if !lost.is_empty() && !std::mem::replace(&mut self.has_warned, true) {
+            warn_of_lost(&path, &lost);
+        }
+        let member = match output {
+            Output::Direct(mut file) => Member::Ended(file.flush().map_err(|error| cannot_write(&path, error))),
+            Output::Temporary(file, unnamed, writeback) => {
                 match writeback.finish().and_then(|()| self.take(&file, begun)) {
                     Ok(true) => Member::Written(file, unnamed),
                     Ok(false) => Member::Synced(file, unnamed),
-                    Err(error) => Member::Ended(Err(cannot_write(&unnamed.shown, error))),
+                    Err(error) => Member::Ended(Err(cannot_write(&path, error))),
                 }
             }
         };
@@ -123,16 +127,17 @@ impl Batch {
     #[must_use = "each file may have failed"]
     pub fn commit(self) -> Vec<Result<()>> {
         let synced = self.watch.map_or(Ok(true), |watch| whole::sync(&watch.file));
-        let mut directories: BTreeMap<PathBuf, Option<io::Result<()>>> = BTreeMap::new();
+        let mut directories: HashMap<_, io::Result<()>> = HashMap::new();
         let named: Vec<_> = self.files.into_iter().map(|member| name(member, &synced)).collect();
         named
             .into_iter()
             .map(|named| match named {
                 Ended(answer) => answer,
-                Named { target, shown } => {
-                    let place = directories.entry(directory(&target).to_owned()).or_default();
-                    let answer = place.get_or_insert_with(|| sync_directory(&target));
-                    answer.as_ref().map_err(|error| cannot_write(&shown, copy(error))).copied()
+                Named(location) => {
+                    let failed = |error: &io::Error| cannot_write(location.path(), copy(error));
+                    let id = location.directory().id().map_err(|error| failed(&error))?;
+                    let answer = directories.entry(id).or_insert_with(|| location.directory().sync());
+                    answer.as_ref().map_err(failed).copied()
                 }
             })
             .collect()
@@ -141,7 +146,7 @@ impl Batch {
 
 enum Outcome {
     Ended(Result<()>),
-    Named { target: PathBuf, shown: PathBuf },
+    Named(Location),
 }
 use Outcome::{Ended, Named};
 
@@ -154,16 +159,16 @@ fn name(member: Member, synced: &io::Result<bool>) -> Outcome {
         // The system cannot, and has not tried.
         (Member::Written(file, unnamed), Ok(false)) => match file.sync_all() {
             Ok(()) => (file, unnamed),
-            Err(error) => return Ended(Err(cannot_write(&unnamed.shown, error))),
+            Err(error) => return Ended(Err(cannot_write(unnamed.location.path(), error))),
         },
         (Member::Written(_, unnamed), Err(error)) => {
-            let message = format!("cannot write '{}': the file system could not be synced", unnamed.shown.display());
+            let message =
+                format!("cannot write '{}': the file system could not be synced", unnamed.location.path().display());
             return Ended(Err(Error::new(ErrorKind::Io, message).with_source(copy(error))));
         }
     };
-    let shown = unnamed.shown.clone();
     match unnamed.name() {
-        Ok(target) => Named { target, shown },
+        Ok(location) => Named(location),
         Err(error) => Ended(Err(error)),
     }
 }
@@ -282,9 +287,9 @@ mod tests {
     #[test]
     fn a_sync_that_fails_names_no_file_that_needed_it() {
         let directory = tempfile::tempdir().unwrap();
-        let unnamed = |name: &str| match written(&directory.path().join(name), Replace::No, b"x").into_parts() {
-            Parts::Temporary(file, _, unnamed) => (file, unnamed),
-            Parts::Direct(..) => unreachable!(),
+        let unnamed = |name: &str| match written(&directory.path().join(name), Replace::No, b"x").output {
+            Output::Temporary(file, unnamed, _) => (file, unnamed),
+            Output::Direct(..) => unreachable!(),
         };
         let failed = Err(io::Error::from_raw_os_error(5));
         let written = |name: &str| {
@@ -296,8 +301,8 @@ mod tests {
             Ended(Err(error)) => assert!(error.to_string().ends_with("the file system could not be synced")),
             _ => panic!("it has its name"),
         }
-        assert!(matches!(name(Member::Synced(synced, its_name), &failed), Named { .. }));
-        assert!(matches!(name(written("c"), &Ok(false)), Named { .. }));
+        assert!(matches!(name(Member::Synced(synced, its_name), &failed), Named(_)));
+        assert!(matches!(name(written("c"), &Ok(false)), Named(_)));
         assert_eq!(names(directory.path()), ["b", "c"]);
     }
 
@@ -317,7 +322,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let mut batch = Batch::new();
         batch.add(written(&directory.path().join("a"), Replace::No, b"x"));
-        batch.add(written(Path::new("/dev/null"), Replace::No, b"gone"));
+        batch.add(written(Path::new("/dev/null"), Replace::Yes, b"gone"));
         let other = tempfile::tempdir_in("/dev/shm");
         if let Ok(other) = &other {
             batch.add(written(&other.path().join("b"), Replace::No, b"x"));

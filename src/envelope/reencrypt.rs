@@ -4,7 +4,7 @@ mod recipients;
 
 use super::body::Work;
 use super::encryptor::Encryptor;
-use super::file::{Input, open_input};
+use super::input::InputFile;
 use super::opening::Opening;
 use super::reader::Decryptor;
 use crate::durable::{AtomicFile, Replace};
@@ -103,7 +103,9 @@ impl<'a> Reencrypt<'a> {
     /// # Errors
     /// As [`file`](Self::file), and `OutputExists`. There is then no new file, and an existing one is as it was.
     pub fn file_to(&self, input: &Path, output: &Path, replace: Replace) -> Result<ReencryptOutcome> {
-        match self.renew(input, || AtomicFile::create(output, replace))? {
+        let source = InputFile::open(input)?;
+        let mode = source.creation_mode()?.unwrap_or(0o600);
+        match self.renew(source, || AtomicFile::create_with(output, replace, mode))? {
             None => Ok(ReencryptOutcome::FreshEnough),
             Some((target, len)) => {
                 target.commit()?;
@@ -112,17 +114,24 @@ impl<'a> Reencrypt<'a> {
         }
     }
 
-    /// Re-encrypts the file `input` into what `target` makes, which is then whole but not committed: for a
+    /// Re-encrypts `input` into what `target` makes, which is then whole but not committed: for a
     /// [`Batch`](crate::durable::Batch). Returns `None`, and makes no target, if the file is fresh enough.
     ///
     /// # Errors
     /// As [`file`](Self::file).
-    pub fn to_target(&self, input: &Path, target: impl FnOnce() -> Result<AtomicFile>) -> Result<Option<AtomicFile>> {
+    pub fn to_target(
+        &self,
+        input: InputFile,
+        target: impl FnOnce() -> Result<AtomicFile>,
+    ) -> Result<Option<AtomicFile>> {
         Ok(self.renew(input, target)?.map(|(target, _)| target))
     }
 
-    fn renew(&self, input: &Path, target: impl FnOnce() -> Result<AtomicFile>) -> Result<Option<(AtomicFile, u64)>> {
-        let mut source = open_input(input)?;
+    fn renew(
+        &self,
+        mut source: InputFile,
+        target: impl FnOnce() -> Result<AtomicFile>,
+    ) -> Result<Option<(AtomicFile, u64)>> {
         let reader = self.decryptor.seekable_reader(&mut source)?;
         let (opening, context, compact) = (reader.opening().clone(), reader.context().clone(), reader.is_compact);
         let (from, _) = reader.body.into_parts();
@@ -155,7 +164,7 @@ impl<'a> Reencrypt<'a> {
 }
 
 /// What was not read of the file yet: its chunks.
-fn rest(source: &mut Input) -> Result<super::pipeline::Feed<'_>> {
+fn rest(source: &mut InputFile) -> Result<super::pipeline::Feed<'_>> {
     let regular = source.regular_len()?.is_some();
     source.rest(regular)
 }

@@ -9,10 +9,9 @@ mod in_place;
 mod plan;
 
 use super::core::{Core, SlotsForm, truncated};
-use super::file::open_input;
 use super::open::{Expected, Prefix};
 use super::slots::{self, Active, DetachedSlots, SlotCopy, area_len};
-use crate::durable::{AtomicFile, Replace};
+use crate::durable::{AtomicFile, Location, Replace};
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::{EncryptionContext, KeyName, KeyProvider, Origin};
 use std::fmt;
@@ -102,12 +101,21 @@ impl<'a> Rewrap<'a> {
     /// `LimitExceeded` where the new entries do not fit, what the provider answers, `Io`. The file
     /// is then as it was.
     pub fn file(&self, path: &Path) -> Result<RewrapOutcome> {
-        in_place::with_locked(path, !self.copy, |file| {
-            let (core, active, prefix) = self.read(file, path)?;
+        let failed = |error| Error::io(format!("cannot rewrap '{}'", path.display()), error);
+        self.at(&Location::resolve(path).map_err(failed)?)
+    }
+
+    /// Rewraps the regular file at a location.
+    ///
+    /// # Errors
+    /// As [`file`](Self::file).
+    pub fn at(&self, location: &Location) -> Result<RewrapOutcome> {
+        in_place::with_locked(location, !self.copy, |file| {
+            let (core, active, prefix) = self.read(file, location.path())?;
             let plan = self.plan(&core, &active.copy, &prefix)?;
             match self.copy || core.is_compact() || !file_system::takes_writes_in_place(file) {
-                true => copy(path, file, self.provider, &core, &active, plan),
-                false => in_place::write(path, file, self.provider, &core, &active, plan),
+                true => copy(location, file, self.provider, &core, &active, plan),
+                false => in_place::write(location.path(), file, self.provider, &core, &active, plan),
             }
         })
     }
@@ -195,7 +203,7 @@ impl<'a> Rewrap<'a> {
 /// Replaces the file by a copy with other slots. If nothing changes but an old slot copy is still there, the copy is
 /// without it.
 fn copy(
-    path: &Path,
+    location: &Location,
     file: &mut std::fs::File,
     provider: &dyn KeyProvider,
     core: &Core,
@@ -222,8 +230,8 @@ fn copy(
             RewrapOutcome::Rewrapped { generation: copy.generation, entries: plan.new_entries() }
         }
     };
-    let mut target = AtomicFile::create(path, Replace::Yes)?;
-    let failed = |error| Error::io(format!("cannot write a copy of '{}'", path.display()), error);
+    let mut target = AtomicFile::create_at(location, Replace::Yes, 0o600)?;
+    let failed = |error| Error::io(format!("cannot write a copy of '{}'", location.path().display()), error);
     target.write_all(core.as_bytes()).and_then(|()| target.write_all(&area)).map_err(failed)?;
     let body_at = core.body_at(&active.copy);
     file.seek(SeekFrom::Start(body_at)).map_err(failed)?;

@@ -1,7 +1,7 @@
 //! Every way to manipulate the files of a log, alone and in pairs, and the honest commands that come after it: each of
 //! them finds it, nothing is signed or anchored any more, and verifying finds it too.
 
-use crate::forged::chained;
+use crate::forged_chain::chained;
 use crate::{FakeKeeper, event, lines, never, operate, text};
 use keyward::ErrorKind;
 use keyward::audit::{AuditLog, AuditOptions, LogName, Report, Verify};

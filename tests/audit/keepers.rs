@@ -301,7 +301,7 @@ fn planted_lines_do_not_hold_off_an_anchor() {
     let mut lines = lines(&place.path());
     let last = lines.last().unwrap().clone();
     lines.push(last.replace("\"kind\":\"head\"", "\"kind\":\"anchor\""));
-    let planted = crate::forged::chained(&lines, false).pop().unwrap();
+    let planted = crate::forged_chain::chained(&lines, false).pop().unwrap();
     lines.pop();
     fs::write(place.path(), text(&lines) + &planted + "\n").unwrap();
     run();

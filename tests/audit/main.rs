@@ -6,6 +6,8 @@ mod cut;
 mod evidence;
 mod fake;
 mod forged;
+#[path = "../common/forged_chain.rs"]
+mod forged_chain;
 mod full_disk;
 mod heads;
 mod honest;

@@ -1,7 +1,7 @@
 //! Every line in turn changed, deleted, doubled, swapped, by somebody who does not repair the hashes
 //! that follow: found at that line, with the right diagnosis.
 
-use crate::forged::rehashed;
+use crate::forged_chain::rehashed;
 use crate::{Forgery, anchored_log};
 use keyward::audit::Diagnosis;
 

@@ -2,13 +2,17 @@
 #![cfg(unix)]
 
 mod audit;
+mod audit_evidence;
 mod bench;
 mod ceremony;
 mod ceremony_room;
 mod doctor;
 #[path = "../common/faulty_proxy.rs"]
 mod faulty_proxy;
+#[path = "../common/forged_chain.rs"]
+mod forged_chain;
 mod governed;
+mod hostile_tree;
 mod interrupted;
 mod keys;
 mod life;

@@ -1,4 +1,4 @@
-//! `keyward object`: each verb on a token, an S3 server and a directory, what it says and how it exits.
+//! `keyward object`: each verb on a token and an S3 server, what it says and how it exits.
 
 mod faults;
 mod refusals;
@@ -11,20 +11,20 @@ use std::process::{Command, Stdio};
 use std::sync::LazyLock;
 
 /// One for all tests: it takes its time to start.
-static SERVER: LazyLock<S3Server> = LazyLock::new(S3Server::start);
+pub(crate) static SERVER: LazyLock<S3Server> = LazyLock::new(S3Server::start);
 
 /// A token, and a bucket of its own.
-struct Objects {
-    bench: Bench,
+pub(crate) struct Objects {
+    pub(crate) bench: Bench,
     /// `s3://BUCKET`.
-    url: String,
+    pub(crate) url: String,
     bucket: String,
     /// Where the server is asked for.
     endpoint: String,
 }
 
 impl Objects {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let bench = Bench::new();
         bench.ok("key create payments");
         let bucket = SERVER.bucket();
@@ -45,12 +45,12 @@ impl Objects {
         command
     }
 
-    fn run(&self, line: &str) -> Done {
+    pub(crate) fn run(&self, line: &str) -> Done {
         Done::of(line, self.command(line).output().unwrap())
     }
 
     #[track_caller]
-    fn ok(&self, line: &str) -> String {
+    pub(crate) fn ok(&self, line: &str) -> String {
         let done = self.run(line);
         assert_eq!(done.stderr, "", "{line}");
         done.ok()
@@ -193,7 +193,6 @@ fn trees_go_in_and_come_out_as_they_were() {
 fn copies_keep_how_their_source_is_encrypted_unless_told_otherwise() {
     let objects = Objects::new();
     let other = format!("s3://{}", SERVER.bucket());
-    let directory = format!("file://{}", objects.bench.path("store").display());
     objects.bench.write("a", "hello");
     objects.bench.write("my.key", [7; 32]);
     objects.bench.write("new.key", [8; 32]);
@@ -201,7 +200,7 @@ fn copies_keep_how_their_source_is_encrypted_unless_told_otherwise() {
     objects.ok("object put a S3/managed --sse AES256");
     objects.ok("object put a S3/mine --sse-c AES256 --sse-c-key my.key");
     let encryption = |url: &str| json(&objects.ok(&format!("object head --json {url}")))["encryption"].clone();
-    for to in ["S3/to/", &format!("{other}/to/"), &format!("{directory}/to/")] {
+    for to in ["S3/to/", &format!("{other}/to/")] {
         for name in ["kms", "managed"] {
             objects.ok(&format!("object cp S3/{name} {to}"));
             assert_eq!(encryption(&format!("{to}{name}")), encryption(&format!("S3/{name}")), "{to}{name}");
@@ -221,24 +220,6 @@ fn copies_keep_how_their_source_is_encrypted_unless_told_otherwise() {
     objects.ok("object cp S3/kms S3/kms");
     let after = encryption("S3/kms");
     assert!(before["kek_ids"] != after["kek_ids"] && before["context"] == after["context"], "{before} {after}");
-}
-
-#[test]
-fn directories_are_stores_too() {
-    let objects = Objects::new();
-    let store = format!("file://{}", objects.bench.path("store").display());
-    objects.bench.write("a", "hello");
-    objects.ok(&format!("object put a {store}/x/"));
-    assert_eq!(objects.ok(&format!("object get {store}/x/a -")), "hello");
-    assert!(objects.ok(&format!("object ls {store}/x/")).ends_with(" 5 a\n"));
-    assert_eq!(&objects.bench.read("store/x/a")[..4], b"\x89KWE");
-    std::fs::rename(objects.bench.path("store/x/a"), objects.bench.path("store/x/b")).unwrap();
-    assert_eq!(objects.run(&format!("object get {store}/x/b -")).status, 4);
-    objects
-        .run(&format!("object rm {store}/x/a"))
-        .is(1, &[&format!("keyward: error: there is no object '{store}/x/a'")]);
-    objects.ok(&format!("object rm {store}/x/b"));
-    assert!(!objects.bench.path("store/x/b").exists());
 }
 
 #[test]

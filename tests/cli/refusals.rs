@@ -158,11 +158,15 @@ fn a_full_disk() {
     }
     let full = "No space left on device (os error 28)";
     bench.refuses(
-        "encrypt --key k plain -o /dev/full",
+        "encrypt --force --key k plain -o /dev/full",
         1,
         &[&format!("keyward: error: cannot write '/dev/full': {full}")],
     );
-    bench.refuses("decrypt sealed -o /dev/full", 1, &[&format!("keyward: error: cannot write '/dev/full': {full}")]);
+    bench.refuses(
+        "decrypt --force sealed -o /dev/full",
+        1,
+        &[&format!("keyward: error: cannot write '/dev/full': {full}")],
+    );
 }
 
 #[test]

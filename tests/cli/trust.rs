@@ -4,6 +4,7 @@
 
 use crate::bench::Bench;
 use crate::life::json;
+use crate::object::{Objects, SERVER};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::fs::{self, File};
@@ -143,26 +144,24 @@ fn rsa_origin_is_checked_under_the_documented_policy() {
 
 #[test]
 fn rsa_object_is_copied_under_no_symmetric_key() {
-    let bench = with_keys(&["payments"]);
-    bench.ok("key create mailbox --algorithm rsa-oaep-sha1");
-    for store in ["store", "other"] {
-        fs::create_dir(bench.path(store)).unwrap();
-    }
-    bench.write("c.toml", "keys = ['mailbox', 'payments']\n");
-    let keyward = |line: &str| bench.run(&format!("--config c.toml object {line}"));
-    let url = |path: &str| format!("file://{}/{path}", bench.work().display());
+    let objects = Objects::new();
+    objects.bench.ok("key create mailbox --algorithm rsa-oaep-sha1");
+    objects.bench.write("plain", "hello");
+    objects.bench.write("c.toml", "keys = ['mailbox', 'payments']\n");
+    let keyward = |line: &str| objects.run(&format!("--config c.toml object {line}"));
+    let other = format!("s3://{}", SERVER.bucket());
     let kms = |key: &str| format!("--sse aws:kms --sse-kms-key-id {key}");
-    keyward(&format!("put plain {} {}", url("store/a"), kms("mailbox"))).ok();
-    for target in ["store/b", "other/b"] {
-        let line = format!("cp {} {} {}", url("store/a"), url(target), kms("payments"));
+    keyward(&format!("put plain S3/a {}", kms("mailbox"))).ok();
+    for target in ["S3/b", &format!("{other}/b")] {
+        let line = format!("cp S3/a {target} {}", kms("payments"));
         let refused = keyward(&line);
         assert_eq!(refused.status, 2, "{target}: {}", refused.stderr);
         assert!(refused.stderr.contains("nothing about its writer"), "{target}: {}", refused.stderr);
-        assert!(!bench.path(target).exists(), "{target}");
+        assert_eq!(keyward(&format!("get {target} -")).status, 1, "{target}");
         // Under a key that anyone can write for it may go, as may what is vouched for.
-        keyward(&format!("cp {} {}", url("store/a"), url(target))).ok();
+        keyward(&format!("cp S3/a {target}")).ok();
         keyward(&format!("{line} --danger-assert-origin")).ok();
-        let shown = keyward(&format!("get {} -", url(target))).ok();
+        let shown = keyward(&format!("get {target} -")).ok();
         assert_eq!(shown, "hello", "{target}");
     }
 }

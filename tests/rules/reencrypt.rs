@@ -6,7 +6,7 @@ use crate::keyring::{Keyring, kek_id, unwrapped, wrap, wrap_later};
 use crate::place::{Place, both_keys, new_key, old_entry, old_key, rewrap};
 use crate::raw::{Envelope, SlotCopy};
 use keyward::durable::Replace;
-use keyward::envelope::{Freshness, Recipients, Reencrypt, ReencryptOutcome};
+use keyward::envelope::{Freshness, InputFile, Recipients, Reencrypt, ReencryptOutcome};
 use keyward::{Decryptor, Encryptor, ErrorKind, Result};
 use std::fs::File;
 use std::time::{Duration, SystemTime};
@@ -328,6 +328,6 @@ fn a_fresh_file_makes_no_output() {
     let reencrypt = Reencrypt::new(decryptor(), Recipients::SameKey(&keys)).unless(Freshness::CurrentVersion);
     assert_eq!(reencrypt.file_to(&place.path, &out, Replace::No).unwrap(), ReencryptOutcome::FreshEnough);
     let target = || -> Result<keyward::durable::AtomicFile> { panic!("a target for a fresh file") };
-    assert!(reencrypt.to_target(&place.path, target).unwrap().is_none());
+    assert!(reencrypt.to_target(InputFile::open(&place.path).unwrap(), target).unwrap().is_none());
     assert_eq!(std::fs::read_dir(&place.directory).unwrap().count(), 1);
 }

@@ -96,9 +96,8 @@ impl Config {
             .checked(path)?;
         // A configuration file may be named from anywhere.
         if let Some(beside) = path.parent() {
-            let directory = config.object.as_mut().and_then(|object| object.directory.as_mut());
             let log = config.audit.as_mut().map(|audit| &mut audit.log);
-            config.policy.iter_mut().chain(log).chain(directory).for_each(|named| *named = beside.join(&*named));
+            config.policy.iter_mut().chain(log).for_each(|named| *named = beside.join(&*named));
         }
         Ok(config)
     }

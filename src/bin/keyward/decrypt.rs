@@ -4,7 +4,7 @@ use crate::app::{App, Wants};
 use crate::args::ContextArgs;
 use crate::cache::CacheArgs;
 use crate::customer;
-use crate::files::{FileArgs, Input, Output, Task};
+use crate::files::{FileArgs, Input, Output, PRIVATE_MODE, Task};
 use crate::inspect::inspect_file;
 use crate::many::{Did, Lines, Naming, Plan, Run, Unit, already};
 use crate::progress::Progress;
@@ -83,20 +83,21 @@ impl Decrypt {
         let lines = if self.any_context && !app.quiet() { Lines::Notes } else { Lines::Nowhere };
         let run = Run { app, args: &self.files.many, unit: Unit::Bytes, lines, lasting: |_| false };
         let summary = run.work(plan, |job, tell| {
-            let Some(begun) = already::begin_decrypted(job, self.files.force)? else {
+            let input = job.open()?;
+            let Some(begun) = already::begin_decrypted(job, &input, self.files.force)? else {
                 return Ok(Did::Already(String::new()));
             };
-            let file = begun.create(&job.output)?;
+            let file = begun.create()?;
             let mut decryptor = decryptor.clone().progress(tell);
             let mut told = String::new();
             if self.any_context {
                 // What the file shows is what is then expected of it, so it is authenticated.
-                let context = inspect_file(&job.input)?.context;
+                let context = inspect_file(input.file())?.context;
                 told = shown(&context);
                 decryptor = decryptor.context(context);
             }
-            let file = decryptor.decrypt_to(&job.input, file)?;
-            Ok(Did::Wrote(begun.date(file, &job.output)?, told))
+            let file = decryptor.decrypt_to(input, file)?;
+            Ok(Did::Wrote(begun.date(file)?, told))
         })?;
         summary.tell(app, self.files.many.json)
     }
@@ -115,8 +116,10 @@ impl Decrypt {
                 decryptor.progress(&tell).decrypt_file(from, to, *replace)?;
             }
             _ => {
-                let mut reader = decryptor.reader(input.reader()?)?;
-                let mut sink = output.open()?;
+                let source = input.reader()?;
+                let mode = source.creation_mode()?.unwrap_or(PRIVATE_MODE);
+                let mut reader = decryptor.reader(source)?;
+                let mut sink = output.open(mode)?;
                 reader.write_all_to(&mut sink)?;
                 sink.finish()?;
                 self.tell(app, reader.context());

@@ -95,15 +95,16 @@ impl Encrypt {
         };
         let run = Run { app, args: &self.files.many, unit: Unit::Bytes, lines: Lines::Nowhere, lasting };
         let summary = run.work(plan, |job, tell| {
-            if has_suffix(&job.input) && is_envelope(&job.input).map_err(|error| cannot("read", &job.input, error))? {
+            let (path, input) = (job.input.path(), job.open()?);
+            if has_suffix(&path) && is_envelope(input.file()).map_err(|error| cannot("read", &path, error))? {
                 return Ok(Did::Skipped(Skip::Envelope));
             }
-            let Some(begun) = already::begin_encrypted(job, self.files.force, keys, &context)? else {
+            let Some(begun) = already::begin_encrypted(job, &input, self.files.force, keys, &context)? else {
                 return Ok(Did::Already(String::new()));
             };
-            let file = begun.create(&job.output)?;
-            let file = self.cache.encryptor(&encryptor, job.len).progress(tell).encrypt_to(&job.input, file)?;
-            Ok(Did::Wrote(begun.date(file, &job.output)?, String::new()))
+            let file = begun.create()?;
+            let file = self.cache.encryptor(&encryptor, job.len).progress(tell).encrypt_to(input, file)?;
+            Ok(Did::Wrote(begun.date(file)?, String::new()))
         })?;
         summary.tell(app, self.files.many.json)
     }
@@ -150,5 +151,6 @@ fn seal_one(app: &App, encryptor: Encryptor<'_>, input: &Input, output: &Output)
         return Ok(());
     }
     let reader = input.reader()?;
-    Ok(encryptor.writer(output.open()?)?.finish_from(reader)?.finish()?)
+    let sink = output.open(reader.creation_mode()?.unwrap_or(0o666))?;
+    Ok(encryptor.writer(sink)?.finish_from(reader)?.finish()?)
 }

@@ -3,7 +3,7 @@
 use crate::app::App;
 use crate::many::{ManyArgs, Naming, Plan};
 use clap::Args;
-use keyward::durable::{AtomicFile, Replace};
+use keyward::durable::{AtomicFile, Replace, creation_mode};
 use keyward::{Error, ErrorKind};
 use std::fs::File;
 use std::io::{self, IsTerminal, Read, Write};
@@ -46,10 +46,12 @@ pub(crate) enum Input {
 
 pub(crate) enum Output {
     Stdout,
-    /// A pipe or a device, which is written into and not replaced.
-    Stream(PathBuf),
+    /// A file, or with --force a pipe or a device, which is written into and not replaced.
     File(PathBuf, Replace),
 }
+
+/// The mode of a new file with plaintext or keys whose source has no mode: its owner's alone.
+pub(crate) const PRIVATE_MODE: u32 = 0o600;
 
 impl FileArgs {
     /// What is to be done. Whatever is wrong with it is told before any work is done.
@@ -144,40 +146,39 @@ impl Output {
             Ok(meta) if meta.is_dir() => {
                 Err(Error::new(ErrorKind::Io, format!("'{}' is a directory", path.display())).into())
             }
-            Ok(meta) if !meta.is_file() => Ok(Self::Stream(path.into())),
-            Ok(_) if !force => {
-                Err(Error::new(ErrorKind::OutputExists, format!("'{}' exists already", path.display())).into())
+            Ok(meta) if !force => {
+                let more = if meta.is_file() { "" } else { ", and is not a regular file" };
+                let message = format!("'{}' exists already{more}", path.display());
+                Err(Error::new(ErrorKind::OutputExists, message).into())
             }
             _ => Ok(Self::File(path.into(), if force { Replace::Yes } else { Replace::No })),
         }
     }
 
-    pub(crate) fn open(&self) -> keyward::Result<Sink> {
+    /// Opens it; a new file gets this mode, less the umask.
+    pub(crate) fn open(&self, mode: u32) -> keyward::Result<Sink> {
         match self {
             // Past the buffer of `io::stdout`, which nobody wipes.
             Self::Stdout => {
                 let fd = io::stdout().as_fd().try_clone_to_owned();
-                let fd = fd.map_err(|error| writing(&self.name(), error))?;
-                Ok(Sink::Stream(fd.into(), self.name()))
+                Ok(Sink::Stdout(fd.map_err(writing)?.into()))
             }
-            Self::Stream(path) => {
-                let file = File::options().write(true).open(path).map_err(|error| cannot("open", path, error))?;
-                Ok(Sink::Stream(file, self.name()))
-            }
-            Self::File(path, replace) => Ok(Sink::File(AtomicFile::create(path, *replace)?)),
-        }
-    }
-
-    fn name(&self) -> String {
-        match self {
-            Self::Stdout => "standard output".into(),
-            Self::Stream(path) | Self::File(path, _) => format!("'{}'", path.display()),
+            Self::File(path, replace) => Ok(Sink::File(AtomicFile::create_with(path, *replace, mode)?)),
         }
     }
 }
 
 /// An input that is open, and names itself where reading fails.
 pub(crate) struct Source(File, String);
+
+impl Source {
+    /// Returns the permissions for a new file that is made from it, or `None` if it is no regular file.
+    pub(crate) fn creation_mode(&self) -> keyward::Result<Option<u32>> {
+        let failed = |error| reading(&self.1, error);
+        let is_file = self.0.metadata().map_err(failed)?.is_file();
+        is_file.then(|| creation_mode(&self.0).map_err(failed)).transpose()
+    }
+}
 
 impl Read for Source {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
@@ -191,14 +192,14 @@ impl Read for Source {
 /// An output that is open, and names itself where writing fails. A file has its name only after
 /// [`finish`](Self::finish).
 pub(crate) enum Sink {
-    Stream(File, String),
+    Stdout(File),
     File(AtomicFile),
 }
 
 impl Sink {
     pub(crate) fn finish(self) -> keyward::Result<()> {
         match self {
-            Self::Stream(..) => Ok(()),
+            Self::Stdout(_) => Ok(()),
             Self::File(file) => file.commit(),
         }
     }
@@ -207,9 +208,9 @@ impl Sink {
 impl Write for Sink {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         match self {
-            Self::Stream(file, name) => file.write(buf).map_err(|error| match error.kind() {
+            Self::Stdout(file) => file.write(buf).map_err(|error| match error.kind() {
                 io::ErrorKind::Interrupted => error,
-                _ => writing(name, error).into(),
+                _ => writing(error).into(),
             }),
             Self::File(file) => file.write(buf),
         }
@@ -217,7 +218,7 @@ impl Write for Sink {
 
     fn flush(&mut self) -> io::Result<()> {
         match self {
-            Self::Stream(file, _) => file.flush(),
+            Self::Stdout(file) => file.flush(),
             Self::File(file) => file.flush(),
         }
     }
@@ -231,6 +232,6 @@ fn reading(name: &str, error: io::Error) -> Error {
     Error::new(ErrorKind::Io, format!("cannot read {name}")).with_source(error)
 }
 
-fn writing(name: &str, error: io::Error) -> Error {
-    Error::new(ErrorKind::Io, format!("cannot write {name}")).with_source(error)
+fn writing(error: io::Error) -> Error {
+    Error::new(ErrorKind::Io, "cannot write standard output").with_source(error)
 }

@@ -1,10 +1,10 @@
 //! Which key versions a file is under: its header says it, to anyone.
 
+use crate::inspect::inspect_file;
 use keyward::KekId;
-use keyward::envelope::{InspectedEntry, inspect};
+use keyward::envelope::{InspectedEntry, Positioned};
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::Path;
 
 /// What every envelope begins with (`docs/format.md`).
 const MAGIC: &[u8] = b"\x89KWE\r\n\x1a\n";
@@ -20,13 +20,12 @@ pub(crate) enum Header {
     },
 }
 
-/// Reads the header of a file. An error says why it cannot be told.
-pub(crate) fn header(path: &Path) -> Result<Header, String> {
-    let (file, start) = begin(path).map_err(|error| error.to_string())?;
-    if start != MAGIC {
+/// Reads the header of an open file. An error says why that cannot be done.
+pub(crate) fn header(file: &File) -> Result<Header, String> {
+    if !is_envelope(file).map_err(|error| error.to_string())? {
         return Ok(Header::Other);
     }
-    let found = inspect(&mut start.chain(file)).map_err(|error| error.to_string())?;
+    let found = inspect_file(file).map_err(|error| error.to_string())?;
     if found.detached {
         return Err("its wrapped keys are kept apart".to_owned());
     }
@@ -42,14 +41,9 @@ pub(crate) fn header(path: &Path) -> Result<Header, String> {
     Ok(Header::Envelope { ids, complete })
 }
 
-/// Whether a file begins as an envelope does.
-pub(crate) fn is_envelope(path: &Path) -> io::Result<bool> {
-    Ok(begin(path)?.1 == MAGIC)
-}
-
-fn begin(path: &Path) -> io::Result<(File, Vec<u8>)> {
-    let mut file = File::open(path)?;
+/// Whether an open file begins as an envelope does. Its position stays as it is.
+pub(crate) fn is_envelope(file: &File) -> io::Result<bool> {
     let mut start = Vec::with_capacity(MAGIC.len());
-    (&mut file).take(MAGIC.len() as u64).read_to_end(&mut start)?;
-    Ok((file, start))
+    Positioned::new(file).take(MAGIC.len() as u64).read_to_end(&mut start)?;
+    Ok(start == MAGIC)
 }

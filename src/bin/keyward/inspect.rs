@@ -1,14 +1,14 @@
 //! `keyward inspect`: what a file says about itself, none of it verified.
 
 use crate::args::Format;
-use crate::files::{Input, cannot};
+use crate::files::Input;
 use crate::output::{print_fields, print_json};
 use clap::Args;
-use keyward::envelope::{InspectedEntry, Inspection, inspect};
+use keyward::envelope::{InspectedEntry, Inspection, Positioned, inspect};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Show what a file says about itself; needs no token
 ///
@@ -47,9 +47,9 @@ impl Inspect {
     }
 }
 
-/// What a file says about itself.
-pub(crate) fn inspect_file(path: &Path) -> keyward::Result<Inspection> {
-    inspect(&mut File::open(path).map_err(|error| cannot("open", path, error))?)
+/// Reads what an open file says about itself, from its beginning. Its position stays as it is.
+pub(crate) fn inspect_file(file: &File) -> keyward::Result<Inspection> {
+    inspect(&mut Positioned::new(file))
 }
 
 fn hex(bytes: &[u8]) -> String {

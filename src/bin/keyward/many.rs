@@ -8,6 +8,7 @@ mod needs;
 mod outputs;
 mod run;
 mod summary;
+pub(crate) mod tree;
 mod walk;
 
 pub(crate) use self::bar::Unit;
@@ -67,13 +68,12 @@ impl Plan {
         Ok(Self { found, jobs, directory: directory.map(Path::to_owned) })
     }
 
-    /// Makes the directories that the outputs go to, and clears them of what killed runs left there; how much that was.
+    /// Makes the directories that the outputs go to, removes what killed runs left there, and returns how many files
+    /// that were.
     fn prepare(&mut self) -> keyward::Result<u64> {
-        if let Some(directory) = &self.directory {
-            outputs::make_directories(&self.found, directory)?;
-        }
-        let removed = outputs::remove_leftovers(&self.jobs);
-        let left = self.found.temporaries.iter().filter(|path| !removed.contains(*path)).count();
+        outputs::open_directories(&self.found, &mut self.jobs, self.directory.as_deref())?;
+        let removed = outputs::remove_leftovers(&self.jobs, &self.found.handles);
+        let left = self.found.temporaries.iter().filter(|origin| !removed.contains(&origin.path())).count();
         (0..left).for_each(|_| self.found.skipped.add(Skip::Temporary));
         Ok(removed.len() as u64)
     }

@@ -22,10 +22,10 @@ use crate::app::App;
 use anyhow::Context;
 use clap::Subcommand;
 
-/// Objects in S3, Google Cloud Storage, Azure or a directory, encrypted before they get there
+/// Objects in S3, Google Cloud Storage or Azure, encrypted before they get there
 ///
-/// A store is named by a URL: s3://BUCKET/KEY, gs://BUCKET/KEY, az://CONTAINER/KEY or file:///PATH. What it holds are
-/// envelopes; whoever reads it without the key, the store's keeper too, sees names, sizes and times.
+/// A store is named by a URL: s3://BUCKET/KEY, gs://BUCKET/KEY or az://CONTAINER/KEY. What it holds are envelopes;
+/// without the key, the store's keeper too sees names, sizes and times only. `keyward encrypt -r` is for directories.
 ///
 /// Where the store is and how to log in to it comes from the variables that the tools of each cloud know:
 /// AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL and all else that begins with AWS_,
@@ -60,8 +60,7 @@ Configuration file, in the table [object], every line of it optional:
 A store that was written with others of these is refused:
   header_len = 4096              # bytes before each object, 512 to 65536
   detached_slots = true          # wrapped keys in objects of their own, for rewrap
-  name = \"archive\"             # bound to each object: those of other stores do not open
-  directory = \"/srv/objects\"   # where a store of file: URLs begins; needed for these three";
+  name = \"archive\"             # bound to each object: those of other stores do not open";
 
 impl ObjectCommand {
     /// Runs one command, and gives its exit status.

@@ -1,9 +1,9 @@
 //! `keyward decrypt --range`.
 
-use crate::files::{Input, Output, cannot};
+use crate::files::{Input, Output, PRIVATE_MODE};
+use keyward::envelope::InputFile;
 use keyward::{Decryptor, EncryptionContext, Error, ErrorKind};
 use object_store::GetRange;
-use std::fs::File;
 use std::str::FromStr;
 
 /// A range of bytes, as HTTP has it.
@@ -53,7 +53,8 @@ pub(crate) fn read_range(
     output: &Output,
 ) -> anyhow::Result<EncryptionContext> {
     let path = input.seekable("--range")?;
-    let file = File::open(path).map_err(|error| cannot("open", path, error))?;
+    let file = InputFile::open(path)?;
+    let mode = file.creation_mode()?.unwrap_or(PRIVATE_MODE);
     let mut envelope = decryptor.open(file)?;
     let len = envelope.len();
     if range.first >= len {
@@ -64,7 +65,7 @@ pub(crate) fn read_range(
         .into());
     }
     let end = range.last.map_or(len, |last| last.saturating_add(1).min(len));
-    let mut sink = output.open()?;
+    let mut sink = output.open(mode)?;
     envelope.read_range(range.first, end, &mut sink)?;
     sink.finish()?;
     Ok(envelope.context().clone())

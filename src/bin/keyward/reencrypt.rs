@@ -82,8 +82,8 @@ impl Reencrypt {
             if is_no_envelope(job)? {
                 return Ok(Did::Skipped(Skip::NoEnvelope));
             }
-            let target = || AtomicFile::create(&job.output, Replace::Yes);
-            Ok(match reencrypt.clone().progress(report).to_target(&job.input, target)? {
+            let target = || AtomicFile::create_at(&job.location()?, Replace::Yes, 0o600);
+            Ok(match reencrypt.clone().progress(report).to_target(job.open()?, target)? {
                 Some(file) => Did::Wrote(file, "reencrypted".into()),
                 None => Did::Already(fresh.into()),
             })

@@ -5,10 +5,12 @@ use crate::args::ContextArgs;
 use crate::cache::CacheArgs;
 use crate::files::cannot;
 use crate::headers::is_envelope;
+use crate::many::tree::Origin;
 use crate::many::{Did, Job, Lines, ManyArgs, Naming, Needs, Plan, Run, Skip, Unit};
 use crate::output::{print, print_line};
 use crate::report;
 use clap::Args;
+use keyward::durable::Location;
 use keyward::envelope::{Rewrap as Rewrapper, RewrapOutcome};
 use keyward::{EncryptionContext, KeyName};
 use std::path::{Path, PathBuf};
@@ -75,7 +77,11 @@ impl Sources {
 
 /// Whether a file was found in a directory and is no envelope: then it is none of ours.
 pub(crate) fn is_no_envelope(job: &Job) -> anyhow::Result<bool> {
-    Ok(!job.named && !is_envelope(&job.input).map_err(|error| cannot("read", &job.input, error))?)
+    if job.is_named() {
+        return Ok(false);
+    }
+    let is_envelope = is_envelope(job.open()?.file());
+    Ok(!is_envelope.map_err(|error| cannot("read", &job.input.path(), error))?)
 }
 
 /// Works on a single file, says what became of it, and gives the exit status.
@@ -133,8 +139,8 @@ impl Rewrap {
         if self.sources.danger_assert_origin {
             rewrap = rewrap.danger_assert_origin();
         }
-        let work = |path: &Path| {
-            Ok(match rewrap.file(path)? {
+        let work = |location: &Location| {
+            Ok(match rewrap.at(location)? {
                 RewrapOutcome::Unchanged => Did::Already("up to date".into()),
                 RewrapOutcome::Rewrapped { generation, .. } => {
                     Did::Changed(format!("rewrapped, generation {generation}"))
@@ -142,7 +148,9 @@ impl Rewrap {
             })
         };
         let Some(plan) = plan else {
-            return alone(app, single.unwrap_or(Path::new("")), |path| Ok(work(path)?.line()));
+            return alone(app, single.unwrap_or(Path::new("")), |path| {
+                Ok(work(&Origin::Named(path.to_owned()).location()?)?.line())
+            });
         };
 
         let needs = Needs::default();
@@ -150,9 +158,9 @@ impl Rewrap {
             if is_no_envelope(job)? {
                 return Ok(Did::Skipped(Skip::NoEnvelope));
             }
-            let answer = work(&job.input);
-            // Also where it failed: then it still needs what it needed.
-            needs.see(&job.input);
+            let answer = job.location().map_err(Into::into).and_then(|location| work(&location));
+            // Also if it failed: then it still needs what it needed.
+            needs.see(job.open());
             answer
         })?;
         let needed = needs.resolve(&*provider, self.key.as_ref());

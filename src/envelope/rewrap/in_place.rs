@@ -1,37 +1,39 @@
 //! Changing the slots of a file where it lies, so that at every instant one slot copy is whole
 //! (`docs/format.md`, "Rewrapping in place").
 
+use super::RewrapOutcome;
 use super::plan::Plan;
-use super::{RewrapOutcome, open_input};
+use crate::durable::{FileId, Location};
 use crate::envelope::core::Core;
 use crate::envelope::slots::{self, Active, SlotCopy, area_len};
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::KeyProvider;
 use std::fs::File;
 use std::io::{Seek, SeekFrom};
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 /// How often a file may be replaced by another while it is waited for.
 const ATTEMPTS: usize = 100;
 
-/// Does `work` with the file at `path` while nobody else rewraps it.
-pub(super) fn with_locked<T>(path: &Path, writable: bool, work: impl FnOnce(&mut File) -> Result<T>) -> Result<T> {
-    let failed = |error| Error::io(format!("cannot rewrap '{}'", path.display()), error);
+/// Does `work` with the file at `location` while no other process rewraps it.
+pub(super) fn with_locked<T>(
+    location: &Location,
+    writable: bool,
+    work: impl FnOnce(&mut File) -> Result<T>,
+) -> Result<T> {
+    let failed = |error| Error::io(format!("cannot rewrap '{}'", location.path().display()), error);
     for _ in 0..ATTEMPTS {
-        let mut file = match writable {
-            true => File::options().read(true).write(true).open(path).map_err(failed)?,
-            false => open_input(path)?.file,
-        };
+        let opened = if writable { location.open_for_writing() } else { location.open() };
+        let mut file = opened.map_err(failed)?;
         file.lock().map_err(failed)?;
-        // While this one waited, another may have renamed a copy over the path: then the lock is on
-        // a file that nobody finds any more.
-        let (locked, found) = (file.metadata().map_err(failed)?, path.metadata().map_err(failed)?);
-        if (locked.dev(), locked.ino()) == (found.dev(), found.ino()) {
+        // While this process waited, another may have renamed a copy over the name: then the lock is on a file that
+        // has no name any more.
+        if FileId::from(&file.metadata().map_err(failed)?) == location.id().map_err(failed)? {
             return work(&mut file);
         }
     }
-    Err(Error::new(ErrorKind::Io, format!("'{}' is replaced all the time", path.display())))
+    Err(failed(std::io::Error::other("other processes replace it all the time")))
 }
 
 /// Writes the planned entries, and takes away what is not current.

@@ -22,7 +22,15 @@ fn wrong_usage_is_told_before_anything_is_asked_for() {
         2,
         &[
             "keyward: error: invalid value 'report.pdf' for '<URL>': 'report.pdf' is no URL of a store",
-            "keyward: hint: write s3://BUCKET/KEY, gs://BUCKET/KEY, az://CONTAINER/KEY or file:///PATH",
+            "keyward: hint: write s3://BUCKET/KEY, gs://BUCKET/KEY or az://CONTAINER/KEY",
+        ],
+    );
+    refuse(
+        "object rm -r file:///srv/files/",
+        2,
+        &[
+            "keyward: error: invalid value 'file:///srv/files/' for '<URL>': 'file:///srv/files/' is no URL of a store",
+            "keyward: hint: `keyward encrypt -r` and `decrypt -r` are for directories",
         ],
     );
     refuse(

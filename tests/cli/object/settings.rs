@@ -47,35 +47,6 @@ fn two_configurations_of_one_store_do_not_disagree_in_silence() {
 }
 
 #[test]
-fn a_store_of_file_urls_begins_at_its_directory() {
-    let objects = Objects::new();
-    let work = objects.bench.work().display().to_string();
-    objects.bench.write("a", "hello");
-    objects.bench.write("keyward.toml", "[object]\ndirectory = 'store'\ndetached_slots = true\n");
-    let with = |line: &str| objects.run(&format!("--config keyward.toml {line}"));
-    with(&format!("object put a file://{work}/store/x/")).ok();
-    assert!(objects.bench.path("store/.keyward/store").exists() && objects.bench.path("store/.keyward/slots").is_dir());
-    // As a whole it can go elsewhere.
-    std::fs::rename(objects.bench.path("store"), objects.bench.path("moved")).unwrap();
-    objects.bench.write("keyward.toml", "[object]\ndirectory = 'moved'\ndetached_slots = true\n");
-    assert_eq!(with(&format!("object get file://{work}/moved/x/a -")).ok(), "hello");
-    with(&format!("object get file://{work}/a -")).is(
-        2,
-        &[&format!(
-            "keyward: error: 'file://{work}/a' is not below the directory '{work}/moved' of the table [object]"
-        )],
-    );
-    objects.bench.write("keyward.toml", "[object]\ndetached_slots = true\n");
-    with(&format!("object ls file://{work}/moved")).is(
-        2,
-        &[
-            "keyward: error: 'header_len', 'detached_slots' and 'name' are of one store, and a file: URL does not say where it begins",
-            "keyward: hint: name it in the table [object]: directory = \"/PATH\"",
-        ],
-    );
-}
-
-#[test]
 fn a_table_that_makes_no_sense_is_told_with_its_line() {
     let objects = Objects::new();
     for (table, told) in [

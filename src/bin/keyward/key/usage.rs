@@ -132,7 +132,8 @@ impl Counts {
             counts.unreadable.push((path, report::message(&error.into())));
         }
         for item in &found.files {
-            match header(&item.path) {
+            let opened = item.origin.open().map_err(|error| report::message(&error.into()));
+            match opened.and_then(|file| header(file.file())) {
                 Ok(Header::Other) => counts.not_envelopes += 1,
                 Ok(Header::Envelope { ids, complete }) => {
                     let mut these: Vec<_> = ids.iter().filter_map(|id| versions.get(id)).collect();
@@ -143,10 +144,10 @@ impl Counts {
                         _ => these.iter().for_each(|version| *counts.under.entry(**version).or_default() += 1),
                     }
                     if !complete {
-                        counts.unreadable.push((item.path.clone(), "it has a wrapped key of an unknown kind".into()));
+                        counts.unreadable.push((item.origin.path(), "it has a wrapped key of an unknown kind".into()));
                     }
                 }
-                Err(why) => counts.unreadable.push((item.path.clone(), why)),
+                Err(why) => counts.unreadable.push((item.origin.path(), why)),
             }
         }
         counts

@@ -3,12 +3,14 @@
 use crate::app::App;
 use crate::args::KeySpec;
 use crate::headers::{Header, header};
+use crate::many::tree::Origin;
+use crate::many::{Skip, find, grouped};
 use crate::output::count;
+use crate::report;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use keyward::{Error, ErrorKind, KekId};
-use std::fs;
 use std::io::{self, IsTerminal};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// So many paths are named.
 const NAMED: usize = 3;
@@ -20,60 +22,34 @@ pub(crate) struct UsedIn {
     under: Vec<PathBuf>,
     /// What could not be looked at, and why.
     unknown: Vec<(PathBuf, String)>,
-    links: usize,
 }
 
 impl UsedIn {
-    /// Looks at every file in the directories and below. Symbolic links there are not followed.
+    /// Looks at every file in the directories and below, temporary ones too. Symbolic links there are not followed.
     pub(crate) fn scan(app: &App, directories: &[PathBuf], ids: &[KekId]) -> Self {
         let bar = bar(app);
+        let scanned = find(directories, true, None);
         let mut found = Self::default();
-        for directory in directories {
-            // Followed, because it is what was named; a link that leads nowhere must not pass for empty.
-            match directory.metadata() {
-                Ok(meta) if meta.is_dir() => found.directory(directory, ids, &bar),
-                Ok(_) => found.file(directory, ids, &bar),
-                Err(error) => found.unknown.push((directory.clone(), error.to_string())),
-            }
+        // What was not looked at must not pass for empty.
+        let failed = scanned.failed.into_iter().map(|(path, error)| (path, report::message(&error.into())));
+        found.unknown.extend(failed);
+        for origin in scanned.files.into_iter().map(|item| item.origin).chain(scanned.temporaries) {
+            found.file(&origin, ids, &bar);
         }
         bar.finish_and_clear();
-        if found.links > 0 {
-            app.note(&format!("not followed: {}", count(found.links, "symbolic link")));
+        let links = scanned.skipped.of(Skip::Link);
+        if links > 0 {
+            app.note(&format!("not followed: {} symbolic link{}", grouped(links), if links == 1 { "" } else { "s" }));
         }
         found
     }
 
-    fn directory(&mut self, directory: &Path, ids: &[KekId], bar: &ProgressBar) {
-        let mut waiting = vec![directory.to_owned()];
-        while let Some(directory) = waiting.pop() {
-            let entries = fs::read_dir(&directory).and_then(|entries| entries.collect::<io::Result<Vec<_>>>());
-            let mut entries = match entries {
-                Ok(entries) => entries,
-                Err(error) => {
-                    self.unknown.push((directory, error.to_string()));
-                    continue;
-                }
-            };
-            entries.sort_by_key(fs::DirEntry::file_name);
-            for entry in entries {
-                match entry.file_type() {
-                    Ok(kind) if kind.is_dir() => waiting.push(entry.path()),
-                    Ok(kind) if kind.is_file() => self.file(&entry.path(), ids, bar),
-                    Ok(kind) if kind.is_symlink() => self.links += 1,
-                    // A pipe, a socket or a device holds no file.
-                    Ok(_) => {}
-                    Err(error) => self.unknown.push((entry.path(), error.to_string())),
-                }
-            }
-        }
-    }
-
-    fn file(&mut self, path: &Path, ids: &[KekId], bar: &ProgressBar) {
+    fn file(&mut self, origin: &Origin, ids: &[KekId], bar: &ProgressBar) {
         bar.inc(1);
-        match is_under(path, ids) {
-            Ok(true) => self.under.push(path.to_owned()),
+        match is_under(origin, ids) {
+            Ok(true) => self.under.push(origin.path()),
             Ok(false) => {}
-            Err(why) => self.unknown.push((path.to_owned(), why)),
+            Err(why) => self.unknown.push((origin.path(), why)),
         }
     }
 
@@ -115,8 +91,9 @@ fn first(all: impl ExactSizeIterator<Item = String>) -> String {
 }
 
 /// Whether an envelope has a wrapped key of one of these. An error says why that cannot be told.
-fn is_under(path: &Path, ids: &[KekId]) -> Result<bool, String> {
-    match header(path)? {
+fn is_under(origin: &Origin, ids: &[KekId]) -> Result<bool, String> {
+    let file = origin.open().map_err(|error| report::message(&error.into()))?;
+    match header(file.file())? {
         Header::Other => Ok(false),
         Header::Envelope { ids: found, .. } if found.iter().any(|id| ids.contains(id)) => Ok(true),
         Header::Envelope { complete: true, .. } => Ok(false),

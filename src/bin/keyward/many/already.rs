@@ -4,29 +4,28 @@
 //! of this input: it has the length that belongs to it, and is not older.
 
 use super::outputs::Job;
+use crate::files::cannot;
 use crate::inspect::inspect_file;
-use keyward::durable::{AtomicFile, Replace};
+use keyward::durable::{AtomicFile, FileKind, Location, Replace};
 use keyward::envelope::body::{CHUNK_LEN, PREFIX_LEN, SEALED_CHUNK_LEN};
-use keyward::envelope::{InspectedEntry, Inspection};
+use keyward::envelope::{InputFile, InspectedEntry, Inspection};
 use keyward::{EncryptionContext, Error, ErrorKind, KeyName, KeyProvider, KeyRef, WrappingAlgorithm};
-use std::fs::{FileTimes, Metadata, Permissions};
-use std::io;
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::fs::{File, FileTimes, Metadata};
 use std::time::{Duration, SystemTime};
 
-/// What an output is made with: the key of the customer where there is no other.
+/// What an output is made with: the key of the customer if there is no other.
 pub(crate) type Keys<'a> = [(&'a dyn KeyProvider, KeyName)];
 
-/// Begins the output of an encryption; none where it is there.
+/// Begins the output of an encryption; none if it is there.
 pub(crate) fn begin_encrypted(
     job: &Job,
+    input: &InputFile,
     force: bool,
     keys: &Keys<'_>,
     context: &EncryptionContext,
 ) -> keyward::Result<Option<Begun>> {
-    begin(job, force, |input, output| {
-        let Ok(found) = inspect_file(&job.output) else { return Some("is not an envelope") };
+    begin(job, input, force, |input, output, file| {
+        let Ok(found) = inspect_file(file) else { return Some("is not an envelope") };
         match () {
             () if found.context != *context => Some("has another encryption context"),
             () if !is_under(&found, keys) => Some("is not under these keys"),
@@ -38,42 +37,33 @@ pub(crate) fn begin_encrypted(
     })
 }
 
-/// Begins the output of a decryption; none where it is there.
-pub(crate) fn begin_decrypted(job: &Job, force: bool) -> keyward::Result<Option<Begun>> {
-    begin(job, force, |input, output| {
-        let expected = inspect_file(&job.input).ok().and_then(|found| opened_len(input.len(), found.header_len));
+/// Begins the output of a decryption; none if it is there.
+pub(crate) fn begin_decrypted(job: &Job, input: &InputFile, force: bool) -> keyward::Result<Option<Begun>> {
+    begin(job, input, force, |envelope, output, _| {
+        let expected = inspect_file(input.file()).ok().and_then(|found| opened_len(envelope.len(), found.header_len));
         (expected != Some(output.len())).then_some("has another length")
     })
 }
 
 /// An output in the making, and what it takes over from its input.
 pub(crate) struct Begun {
+    location: Location,
     modified: Option<SystemTime>,
-    replaces: bool,
+    replace: Replace,
     mode: u32,
 }
 
 impl Begun {
     /// The file to write.
-    pub(crate) fn create(&self, output: &Path) -> keyward::Result<AtomicFile> {
-        let file = AtomicFile::create(output, if self.replaces { Replace::Yes } else { Replace::No })?;
-        if !self.replaces {
-            let narrow = || {
-                let mask = file.file().metadata()?.permissions().mode();
-                // Who may read may execute, where the input could be.
-                let mode = self.mode & (mask | (mask & 0o444) >> 2) & 0o777;
-                if mode == mask & 0o777 { Ok(()) } else { file.file().set_permissions(Permissions::from_mode(mode)) }
-            };
-            narrow().map_err(|error| cannot_write(output, error))?;
-        }
-        Ok(file)
+    pub(crate) fn create(&self) -> keyward::Result<AtomicFile> {
+        AtomicFile::create_at(&self.location, self.replace, self.mode)
     }
 
     /// Gives what is written the time of its input: a change of that is noticed, even one meanwhile.
-    pub(crate) fn date(&self, file: AtomicFile, output: &Path) -> keyward::Result<AtomicFile> {
+    pub(crate) fn date(&self, file: AtomicFile) -> keyward::Result<AtomicFile> {
         if let Some(modified) = self.modified {
             let times = FileTimes::new().set_modified(modified);
-            file.file().set_times(times).map_err(|error| cannot_write(output, error))?;
+            file.file().set_times(times).map_err(|error| cannot("write", self.location.path(), error))?;
         }
         Ok(file)
     }
@@ -81,28 +71,37 @@ impl Begun {
 
 fn begin(
     job: &Job,
+    input: &InputFile,
     force: bool,
-    differs: impl FnOnce(&Metadata, &Metadata) -> Option<&'static str>,
+    differs: impl FnOnce(&Metadata, &Metadata, &File) -> Option<&'static str>,
 ) -> keyward::Result<Option<Begun>> {
-    let input = job.input.metadata().map_err(|error| crate::files::cannot("open", &job.input, error))?;
-    let begun = Begun { modified: input.modified().ok(), replaces: force, mode: input.permissions().mode() };
-    let output = match job.output.metadata() {
-        _ if force => return Ok(Some(begun)),
-        Ok(output) => output,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Some(begun)),
-        Err(error) => return Err(cannot_write(&job.output, error)),
-    };
-    let why = if !output.is_file() {
-        Some("is not a file")
-    } else if is_older(output.modified().ok(), begun.modified) {
-        Some("is older")
-    } else {
-        differs(&input, &output)
+    let path = job.input.path();
+    let found = input.file().metadata().map_err(|error| cannot("open", &path, error))?;
+    let location = job.location()?;
+    let replace = if force { Replace::Yes } else { Replace::No };
+    let mode = input.creation_mode()?.unwrap_or(0o600);
+    let begun = Begun { location, modified: found.modified().ok(), replace, mode };
+    let failed = |error| cannot("write", begun.location.path(), error);
+    if force {
+        return Ok(Some(begun));
+    }
+    let why = match begun.location.kind().map_err(failed)? {
+        None => return Ok(Some(begun)),
+        Some(FileKind::SymbolicLink) => Some("is a symbolic link"),
+        Some(FileKind::Directory | FileKind::Special) => Some("is not a file"),
+        Some(FileKind::File) => {
+            let file = begun.location.open().map_err(failed)?;
+            let output = file.metadata().map_err(failed)?;
+            match is_older(output.modified().ok(), begun.modified) {
+                true => Some("is older"),
+                false => differs(&found, &output, &file),
+            }
+        }
     };
     match why {
         None => Ok(None),
         Some(why) => {
-            let (output, input) = (job.output.display(), job.input.display());
+            let (output, input) = (begun.location.path().display(), path.display());
             let message = format!("'{output}' exists already and is not what '{input}' would become: it {why}");
             Err(Error::new(ErrorKind::OutputExists, message))
         }
@@ -142,10 +141,6 @@ fn opened_len(envelope: u64, header: u64) -> Option<u64> {
     let chunks = envelope.checked_sub(header)?.checked_sub(PREFIX_LEN as u64)?;
     let tags = (chunks / SEALED_CHUNK_LEN as u64 + 1) * (SEALED_CHUNK_LEN - CHUNK_LEN) as u64;
     chunks.checked_sub(tags)
-}
-
-fn cannot_write(path: &Path, error: io::Error) -> Error {
-    crate::files::cannot("write", path, error)
 }
 
 #[cfg(test)]

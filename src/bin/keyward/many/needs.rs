@@ -3,10 +3,10 @@
 use super::summary::files;
 use crate::app::Keys;
 use crate::headers::{Header, header};
+use keyward::envelope::InputFile;
 use keyward::{ErrorKind, KekId, KeyName, KeyRef, KeyVersion};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 /// Counts files by the keys that they are under.
@@ -30,8 +30,8 @@ pub(crate) struct StillNeeded {
 
 impl Needs {
     /// Looks at a file as it is now.
-    pub(crate) fn see(&self, path: &Path) {
-        let found = header(path);
+    pub(crate) fn see(&self, file: keyward::Result<InputFile>) {
+        let found = file.map_err(|error| error.to_string()).and_then(|file| header(file.file()));
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match found {
             Ok(Header::Other) => {}

@@ -1,25 +1,57 @@
 //! Where the results of a run go.
 
 use super::summary::Skip;
+use super::tree::{Handles, Node, Origin, make_child, make_named};
 use super::walk::{Found, Item};
 use crate::files::cannot;
-use keyward::durable::{is_temporary, remove_leftover, sync_entry};
+use keyward::durable::{FileId, Location, is_temporary, remove_leftover};
+use keyward::envelope::InputFile;
 use keyward::{Error, ErrorKind};
-use std::collections::{BTreeSet, HashMap, HashSet};
-use std::fs::DirBuilder;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf, absolute};
+use std::sync::Arc;
 
 /// What an encrypted file is called: its name and this.
 const SUFFIX: &str = ".kw";
 
 /// One file, and where its result goes.
 pub(crate) struct Job {
-    pub(crate) input: PathBuf,
-    pub(crate) output: PathBuf,
+    pub(crate) input: Origin,
+    output: Output,
     pub(crate) len: u64,
-    pub(crate) named: bool,
+}
+
+/// Where a result goes.
+enum Output {
+    /// To the file itself, which is changed or replaced.
+    Same,
+    /// Into the directory that the file is in.
+    Beside(OsString),
+    /// Below another directory: first the path there, then the directory, once it is made.
+    Below(PathBuf),
+    In(Arc<Node>, OsString),
+}
+
+impl Job {
+    /// Opens the file that is to be read.
+    pub(crate) fn open(&self) -> keyward::Result<InputFile> {
+        self.input.open()
+    }
+
+    /// Where the result goes.
+    pub(crate) fn location(&self) -> keyward::Result<Location> {
+        match &self.output {
+            Output::In(directory, name) => directory.location(name),
+            _ => self.input.location(),
+        }
+    }
+
+    /// Whether the file was named itself, and not a directory that it is in.
+    pub(crate) fn is_named(&self) -> bool {
+        matches!(self.input, Origin::Named(_))
+    }
 }
 
 /// How the name of a result is made.
@@ -33,7 +65,7 @@ pub(crate) enum Naming {
     Same,
 }
 
-/// Gives each file its output. What has no `.kw` to take off fails where it was named, and is left
+/// Gives each file its output. What has no `.kw` to take off fails if it was named, and is left
 /// alone otherwise.
 ///
 /// # Errors
@@ -41,37 +73,43 @@ pub(crate) enum Naming {
 pub(crate) fn assign(found: &mut Found, naming: Naming, directory: Option<&Path>) -> keyward::Result<Vec<Job>> {
     let mut jobs: Vec<Job> = Vec::with_capacity(found.files.len());
     let mut taken: HashMap<PathBuf, usize> = HashMap::with_capacity(found.files.len());
-    for Item { path, below, len, named } in std::mem::take(&mut found.files) {
-        let plain = directory.map_or_else(|| path.clone(), |directory| directory.join(below));
-        let Some(output) = naming.apply(plain) else {
-            match named {
-                true => {
+    for Item { origin, below, len } in std::mem::take(&mut found.files) {
+        let path = origin.path();
+        let plain = directory.map_or_else(|| path.clone(), |directory| directory.join(&below));
+        let Some(place) = naming.apply(plain) else {
+            match origin {
+                Origin::Named(path) => {
                     let message = format!("'{}' is not called something{SUFFIX}", path.display());
                     let error = Error::new(ErrorKind::InvalidArgument, message);
                     found.failed.push((path, error.with_hint("decrypt it alone, and name the output with -o OUT")));
                 }
-                false => found.skipped.add(Skip::NoSuffix),
+                Origin::Found(..) => found.skipped.add(Skip::NoSuffix),
             }
             continue;
         };
-        let place = absolute(&output).map_err(|error| cannot("write", &output, error))?;
-        match taken.get(&place) {
+        let output = match (naming, directory) {
+            (Naming::Same, _) => Output::Same,
+            (_, Some(_)) => Output::Below(naming.apply(below).unwrap_or_default()),
+            (_, None) => Output::Beside(place.file_name().unwrap_or_default().to_owned()),
+        };
+        let absolute = absolute(&place).map_err(|error| cannot("write", &place, error))?;
+        match taken.get(&absolute) {
             None => {
-                taken.insert(place, jobs.len());
-                jobs.push(Job { input: path, output, len, named });
+                taken.insert(absolute, jobs.len());
+                jobs.push(Job { input: origin, output, len });
             }
             // Named twice.
-            Some(&other) if is_same(&jobs[other].input, &path) => {}
-            Some(&other) => return Err(collision(&jobs[other].input, &path, &output)),
+            Some(&other) if is_same(&jobs[other].input.path(), &path) => {}
+            Some(&other) => return Err(collision(&jobs[other].input.path(), &path, &place)),
         }
     }
     if naming == Naming::Decrypted {
-        let inputs: HashSet<PathBuf> = jobs.iter().filter_map(|job| absolute(&job.input).ok()).collect();
-        if let Some(job) = taken.iter().find_map(|(place, job)| inputs.contains(place).then(|| &jobs[*job])) {
+        let inputs: HashSet<PathBuf> = jobs.iter().filter_map(|job| absolute(job.input.path()).ok()).collect();
+        if let Some((output, job)) = taken.iter().find(|(place, _)| inputs.contains(*place)) {
             let message = format!(
                 "'{}' would be decrypted to '{}', which is to be decrypted itself",
-                job.input.display(),
-                job.output.display()
+                jobs[*job].input.path().display(),
+                output.display()
             );
             return Err(Error::new(ErrorKind::InvalidArgument, message).with_hint("name an --output-dir"));
         }
@@ -80,7 +118,7 @@ pub(crate) fn assign(found: &mut Found, naming: Naming, directory: Option<&Path>
 }
 
 fn is_same(one: &Path, other: &Path) -> bool {
-    let id = |path: &Path| path.metadata().map(|meta| (meta.dev(), meta.ino())).ok();
+    let id = |path: &Path| path.metadata().map(|meta| FileId::from(&meta)).ok();
     one == other || id(one).is_some_and(|one| Some(one) == id(other))
 }
 
@@ -114,37 +152,83 @@ pub(crate) fn has_suffix(path: &Path) -> bool {
     name.len() > SUFFIX.len() && name.ends_with(SUFFIX.as_bytes())
 }
 
-/// Makes the directories of the results, with the permissions of those that they mirror.
-pub(crate) fn make_directories(found: &Found, directory: &Path) -> keyward::Result<()> {
-    let mut made = BTreeSet::new();
-    let mut make = |path: &Path, mode: u32| {
-        // What is in it is still to be written.
-        let mode = mode & 0o777 | 0o700;
-        match DirBuilder::new().mode(mode).create(path) {
-            Ok(()) => {
-                made.insert(path.to_owned());
-                Ok(())
-            }
-            Err(_) if path.is_dir() => Ok(()),
-            Err(error) => Err(cannot("make the directory", path, error)),
+/// Gives every result its directory: the one that the file is in, or one below `directory`, which is made with the
+/// permissions of the one that it mirrors.
+///
+/// # Errors
+/// A directory that cannot be made, or that is a symbolic link to one.
+pub(crate) fn open_directories(found: &Found, jobs: &mut [Job], directory: Option<&Path>) -> keyward::Result<()> {
+    let mut made: HashMap<PathBuf, Arc<Node>> = HashMap::new();
+    if let Some(directory) = directory {
+        made.insert(PathBuf::new(), make_named(directory, &found.handles)?);
+        for one in &found.directories {
+            // What is in it is still to be written.
+            make_below(&mut made, &one.below, one.mode & 0o777 | 0o700)?;
         }
-    };
-    let above: Vec<_> = directory.ancestors().filter(|path| !path.as_os_str().is_empty()).collect();
-    above.into_iter().rev().try_for_each(|path| make(path, 0o777))?;
-    found.directories.iter().try_for_each(|one| make(&directory.join(&one.below), one.mode))?;
-    made.iter().try_for_each(|path| sync_entry(path))
+    }
+    let mut parents: HashMap<PathBuf, Arc<Node>> = HashMap::new();
+    for job in jobs {
+        let taken = std::mem::replace(&mut job.output, Output::Same);
+        job.output = match taken {
+            Output::Same => Output::Same,
+            Output::In(node, name) => Output::In(node, name),
+            Output::Beside(name) => match &job.input {
+                Origin::Found(node, _) => Output::In(Arc::clone(node), name),
+                Origin::Named(path) => Output::In(parent(&mut parents, path, &found.handles)?, name),
+            },
+            Output::Below(path) => {
+                let name = path.file_name().unwrap_or_default().to_owned();
+                let above = path.parent().unwrap_or(Path::new(""));
+                Output::In(make_below(&mut made, above, 0o777)?, name)
+            }
+        };
+    }
+    Ok(())
 }
 
-/// Removes what runs that were killed have left where results will go. What somebody is still writing stays, and so
-/// does what cannot be removed: it is in nobody's way.
-pub(crate) fn remove_leftovers(jobs: &[Job]) -> BTreeSet<PathBuf> {
-    let places: BTreeSet<_> = jobs.iter().filter_map(|job| job.output.parent()).collect();
+/// The directory that a named file is in.
+fn parent(known: &mut HashMap<PathBuf, Arc<Node>>, path: &Path, handles: &Arc<Handles>) -> keyward::Result<Arc<Node>> {
+    let parent = path.parent().unwrap_or(Path::new(""));
+    if let Some(node) = known.get(parent) {
+        return Ok(Arc::clone(node));
+    }
+    let node = Node::named(parent, handles).map_err(|error| cannot("open the directory", parent, error))?;
+    known.insert(parent.to_owned(), Arc::clone(&node));
+    Ok(node)
+}
+
+/// Makes a directory below the first of `made`, and those above it.
+fn make_below(made: &mut HashMap<PathBuf, Arc<Node>>, below: &Path, mode: u32) -> keyward::Result<Arc<Node>> {
+    if let Some(node) = made.get(below) {
+        return Ok(Arc::clone(node));
+    }
+    let above = make_below(made, below.parent().unwrap_or(Path::new("")), mode)?;
+    let node = make_child(&above, below.file_name().unwrap_or_default(), mode)?;
+    made.insert(below.to_owned(), Arc::clone(&node));
+    Ok(node)
+}
+
+/// Removes what killed runs left where results will go. What is being written stays, and so does what cannot be
+/// removed: it does no harm.
+pub(crate) fn remove_leftovers(jobs: &[Job], handles: &Arc<Handles>) -> BTreeSet<PathBuf> {
+    let mut places: BTreeMap<FileId, Arc<Node>> = BTreeMap::new();
+    let mut parents = HashMap::new();
+    for job in jobs {
+        let node = match (&job.output, &job.input) {
+            (Output::In(node, _), _) | (_, Origin::Found(node, _)) => Arc::clone(node),
+            (_, Origin::Named(path)) => match parent(&mut parents, path, handles) {
+                Ok(node) => node,
+                Err(_) => continue,
+            },
+        };
+        places.entry(node.id()).or_insert(node);
+    }
     let mut removed = BTreeSet::new();
-    for place in places {
-        let place = if place.as_os_str().is_empty() { Path::new(".") } else { place };
-        let Ok(entries) = place.read_dir() else { continue };
-        let names = entries.flatten().map(|entry| entry.file_name()).filter(|name| is_temporary(name));
-        removed.extend(names.map(|name| place.join(name)).filter(|path| remove_leftover(path).unwrap_or(false)));
+    for place in places.into_values() {
+        let Ok(directory) = place.open() else { continue };
+        let names = directory.names().unwrap_or_default().into_iter().filter(|name| is_temporary(name));
+        let names = names.filter(|name| remove_leftover(&directory, name).unwrap_or(false));
+        removed.extend(names.map(|name| place.path().join(name)));
     }
     removed
 }

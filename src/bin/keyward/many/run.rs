@@ -130,17 +130,18 @@ struct AtWork<'a, W> {
     state: Mutex<State>,
 }
 
-/// How many outputs go onto the disk together. Each of them is open, and so are those of the batches that wait.
+/// How many outputs go onto the disk together. Each of them is open, and so may be its directory; the same for the
+/// batches that wait.
 fn batch_files(threads: usize) -> usize {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let batches = threads as u64 + 3;
-    let wanted = batches * BATCH_FILES + 256;
+    let wanted = batches * 2 * BATCH_FILES + 256;
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     let raised = maximum.map_or(wanted, |maximum| wanted.min(maximum));
     let is_raised = current.is_some_and(|current| current < raised)
         && setrlimit(Resource::Nofile, Rlimit { current: Some(raised), maximum }).is_ok();
     let limit = if is_raised { Some(raised) } else { current };
-    let files = limit.map_or(BATCH_FILES, |limit| limit.saturating_sub(256) / batches);
+    let files = limit.map_or(BATCH_FILES, |limit| limit.saturating_sub(256) / (2 * batches));
     usize::try_from(files.clamp(1, BATCH_FILES)).unwrap_or(1)
 }
 
@@ -247,7 +248,7 @@ where
                 }
             }
             Err(error) => {
-                self.fail(state, &self.jobs[index].input, error);
+                self.fail(state, &self.jobs[index].input.path(), error);
                 None
             }
         };
@@ -260,10 +261,10 @@ where
     fn tell_in_order(&self, state: &mut State, index: usize, line: Option<String>) {
         state.lines.insert(index, line);
         while let Some(line) = state.lines.remove(&state.next_line) {
-            let path = self.jobs[state.next_line].input.display();
+            let path = self.jobs[state.next_line].input.path();
             state.next_line += 1;
             let Some(line) = line.filter(|line| !line.is_empty()) else { continue };
-            let line = format!("{path}: {line}");
+            let line = format!("{}: {line}", path.display());
             let mut answer = Ok(());
             self.bar.aside(|| match self.run.lines {
                 Lines::Notes => say("note", &line),

@@ -12,14 +12,13 @@ use clap::Args;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use keyward::object::{EncryptedStore, Encryption, OpenWith, Sse};
 use keyward::{Error, ErrorKind};
-use object_store::{Attributes, CopyOptions, Extensions, GetOptions, ObjectStore, ObjectStoreScheme};
+use object_store::{CopyOptions, Extensions, GetOptions, ObjectStore};
 use std::path::PathBuf;
 
 /// Copy objects, in a store or from one to another
 ///
 /// An object is bound to its name, so a copy is encrypted anew; its content goes through this program. It is encrypted
-/// as its source is, unless --sse or --sse-c say otherwise. What is at TO is replaced. Attributes go along, but not into
-/// directories.
+/// as its source is, unless --sse or --sse-c say otherwise. What is at TO is replaced. Attributes go along.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   keyward object cp s3://bucket/a.pdf s3://archive/2026/
@@ -67,12 +66,12 @@ impl Copy {
         }
         let needs_no_token = key.is_some() && (self.sse.needs_no_token() || !says_how);
         let stores = if needs_no_token { Stores::without_keys(app) } else { Stores::new(app)? };
-        let (from, to) = (stores.place(&self.from)?, stores.place(&self.to)?);
+        let (from, to) = (&self.from, &self.to);
         let sse = if says_how { Some(self.sse.choose(&stores)?) } else { None };
         let source_name = if self.recursive { "" } else { from.object()?.filename().unwrap_or_default() };
-        let target = stores.open(&to, Use::Write).await?;
-        let is_one = from.is_in_the_store_of(&to);
-        let source = if is_one { target.clone() } else { stores.open(&from, Use::Read).await? };
+        let target = stores.open(to, Use::Write).await?;
+        let is_one = from.is_in_the_store_of(to);
+        let source = if is_one { target.clone() } else { stores.open(from, Use::Read).await? };
         let mut open = key.map_or_else(OpenWith::master_key, OpenWith::customer_key);
         if self.danger_assert_origin {
             open = open.danger_assert_origin();
@@ -81,11 +80,11 @@ impl Copy {
         if !self.recursive {
             let to = to.or_below(source_name)?;
             let meter = Meter::new(app, None);
-            let line = how.copy(&from, &to, is_one, &meter).await?;
+            let line = how.copy(from, &to, is_one, &meter).await?;
             meter.line(&line)?;
             return Ok(0);
         }
-        let found = below(&how.source, &from).await?;
+        let found = below(&how.source, from).await?;
         if is_one && to.path().prefix_matches(from.path()) && to.path() != from.path() {
             return Err(Error::new(ErrorKind::InvalidArgument, format!("'{to}' is below '{from}'"))
                 .with_hint("a copy of all objects would be among those that are copied")
@@ -134,11 +133,7 @@ impl How {
                 None => self.source.sse_like(from.path(), is, &self.open).await.map_err(failed)?,
             };
             let len = answer.meta.size;
-            // A directory has no place for them, and refuses what it would lose.
-            let attributes = match to.scheme() {
-                ObjectStoreScheme::Local => Attributes::new(),
-                _ => answer.attributes.clone(),
-            };
+            let attributes = answer.attributes.clone();
             let content = answer.into_stream().map_err(failed).boxed();
             upload(&self.target, to, &sse, attributes, content, Some(len), meter).await?;
         }

@@ -7,16 +7,18 @@ use super::sse::ReadArgs;
 use super::store::{Stores, Use};
 use super::url::Target;
 use crate::app::App;
-use crate::files::{Output, cannot};
+use crate::files::{Output, PRIVATE_MODE, Sink};
+use crate::many::tree::{make_child, make_named};
 use crate::range::Range;
 use clap::Args;
 use futures_util::stream::{self, TryStreamExt};
-use keyward::durable::sync_entry;
+use keyward::durable::{AtomicFile, Replace};
 use keyward::object::{EncryptedStore, OpenWith};
 use keyward::{Error, ErrorKind};
 use object_store::{Extensions, GetOptions, GetResult, ObjectStore};
 use std::io::Write;
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
 /// Decrypt an object of a store into a file
 ///
@@ -52,7 +54,7 @@ pub(crate) struct Get {
 impl Get {
     pub(crate) async fn run(&self, app: &App) -> anyhow::Result<u8> {
         let open = self.open.open_with()?;
-        let place = Stores::without_keys(app).place(&self.url)?;
+        let place = &self.url;
         if self.recursive {
             if self.output == Path::new("-") {
                 return Err(
@@ -60,18 +62,18 @@ impl Get {
                 );
             }
             let stores = self.stores(app)?;
-            let store = stores.open(&place, Use::Read).await?;
-            return self.tree(app, &store, &place, &open).await;
+            let store = stores.open(place, Use::Read).await?;
+            return self.tree(app, &store, place, &open).await;
         }
         let name = place.object()?.filename().unwrap_or_default().to_owned();
         // What would not have a place is not asked for.
         let output = if self.output.is_dir() { self.output.join(plain_name(&name)?) } else { self.output.clone() };
         let output = Output::of(Some(&output), self.force)?;
         let stores = self.stores(app)?;
-        let store = stores.open(&place, Use::Read).await?;
-        let answer = self.ask(&store, &place, &open).await?;
+        let store = stores.open(place, Use::Read).await?;
+        let answer = self.ask(&store, place, &open).await?;
         let meter = Meter::new(app, Some(answer.range.end - answer.range.start));
-        pour(answer, &output, &place, &meter).await?;
+        pour(answer, output.open(PRIVATE_MODE)?, place, &meter).await?;
         if let Output::File(path, _) = &output {
             meter.line(&format!("get: {place} to {}", path.display()))?;
         }
@@ -93,24 +95,30 @@ impl Get {
     async fn tree(&self, app: &App, store: &EncryptedStore, place: &Target, open: &OpenWith) -> anyhow::Result<u8> {
         let found = below(store, place).await?;
         let meter = Meter::new(app, Some(found.iter().map(|meta| meta.size).sum()));
-        make_directory(&self.output)?;
+        let root = make_named(&self.output, &Arc::default())?;
         let items = stream::iter(found.into_iter().map(Ok));
         each(app, &meter, items, 0, none, |meta| {
-            let meter = &meter;
+            let (meter, root) = (&meter, &root);
             async move {
                 let from = place.at(meta.location);
                 let key = place.key_below(from.path()).unwrap_or_default();
                 let key = if key.is_empty() { from.path().filename().unwrap_or_default().to_owned() } else { key };
-                let mut path = self.output.clone();
-                for part in key.split('/') {
-                    path.push(plain_name(part)?);
+                let parts: Vec<_> = key.split('/').map(plain_name).collect::<keyward::Result<_>>()?;
+                let (name, above) = parts.split_last().ok_or_else(|| anyhow::anyhow!("the object has no name"))?;
+                let path = parts.iter().fold(self.output.clone(), |path, part| path.join(part));
+                // What has no place is not asked for; what appears meanwhile is not replaced either.
+                if !self.force && path.symlink_metadata().is_ok() {
+                    let message = format!("'{}' exists already", path.display());
+                    return Err(Error::new(ErrorKind::OutputExists, message).into());
                 }
-                let output = Output::of(Some(&path), self.force)?;
                 let answer = self.ask(store, &from, open).await?;
-                if let Some(directory) = path.parent() {
-                    make_directory(directory)?;
+                let mut directory = Arc::clone(root);
+                for part in above {
+                    directory = make_child(&directory, part.as_ref(), 0o777)?;
                 }
-                pour(answer, &output, &from, meter).await?;
+                let replace = if self.force { Replace::Yes } else { Replace::No };
+                let file = AtomicFile::create_at(&directory.location(name.as_ref())?, replace, PRIVATE_MODE)?;
+                pour(answer, Sink::File(file), &from, meter).await?;
                 Ok(format!("get: {from} to {}", path.display()))
             }
         })
@@ -130,24 +138,8 @@ fn plain_name(part: &str) -> keyward::Result<&str> {
     }
 }
 
-/// Makes a directory, and those above it, to stay.
-fn make_directory(path: &Path) -> keyward::Result<()> {
-    if path.as_os_str().is_empty() || path.is_dir() {
-        return Ok(());
-    }
-    if let Some(above) = path.parent() {
-        make_directory(above)?;
-    }
-    match std::fs::create_dir(path) {
-        Ok(()) => sync_entry(path),
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
-        Err(error) => Err(cannot("make the directory", path, error)),
-    }
-}
-
 /// Writes what a store gives.
-async fn pour(answer: GetResult, output: &Output, from: &Target, meter: &Meter) -> anyhow::Result<()> {
-    let mut sink = output.open()?;
+async fn pour(answer: GetResult, mut sink: Sink, from: &Target, meter: &Meter) -> anyhow::Result<()> {
     let mut stream = answer.into_stream();
     while let Some(piece) = stream.try_next().await.map_err(|error| fail::of(error, &from.to_string()))? {
         sink.write_all(&piece)?;

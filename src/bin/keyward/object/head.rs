@@ -32,11 +32,11 @@ pub(crate) struct Head {
 impl Head {
     pub(crate) async fn run(&self, app: &App) -> anyhow::Result<u8> {
         let stores = Stores::without_keys(app);
-        let place = stores.place(&self.url)?;
+        let place = &self.url;
         place.object()?;
         let mut extensions = Extensions::new();
         extensions.insert(self.open.open_with()?);
-        let store = stores.open(&place, Use::Read).await?;
+        let store = stores.open(place, Use::Read).await?;
         let options = GetOptions { head: true, extensions, ..GetOptions::default() };
         let failed = |error| fail::of(error, &place.to_string());
         let answer = store.get_opts(place.path(), options).await.map_err(failed)?;
@@ -44,7 +44,7 @@ impl Head {
             .extensions
             .get()
             .ok_or_else(|| anyhow::anyhow!("the store does not say how the object is encrypted"))?;
-        let object = ObjectJson::new(&place, &answer.meta);
+        let object = ObjectJson::new(place, &answer.meta);
         let attributes = pairs(&answer.attributes);
         if self.format.json {
             print_json(&HeadJson { object, attributes, encryption: EncryptionJson::new(encryption) })?;

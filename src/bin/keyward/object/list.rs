@@ -35,8 +35,8 @@ pub(crate) struct List {
 impl List {
     pub(crate) async fn run(&self, app: &App) -> anyhow::Result<u8> {
         let stores = Stores::without_keys(app);
-        let place = stores.place(&self.url)?;
-        let store = stores.open(&place, Use::Read).await?;
+        let place = &self.url;
+        let store = stores.open(place, Use::Read).await?;
         let failed = |error| fail::of(error, &place.to_string());
         if self.recursive && !self.format.json {
             // Line after line: nobody waits for the end of a store with millions of objects.
@@ -48,7 +48,7 @@ impl List {
                 any = true;
             }
             drop(listing);
-            return if any { Ok(0) } else { self.single(&store, &place).await };
+            return if any { Ok(0) } else { self.single(&store, place).await };
         }
         let (prefixes, objects) = if self.recursive {
             let mut listing = store.list(place.prefix());
@@ -62,9 +62,9 @@ impl List {
             (level.common_prefixes, level.objects)
         };
         if prefixes.is_empty() && objects.is_empty() {
-            return self.single(&store, &place).await;
+            return self.single(&store, place).await;
         }
-        self.print(&place, &prefixes, &objects)
+        self.print(place, &prefixes, &objects)
     }
 
     /// Where nothing is below a place, it may be an object itself.

@@ -7,7 +7,7 @@ use super::store::{Stores, Use};
 use super::upload::{Content, upload};
 use super::url::Target;
 use crate::app::App;
-use crate::files::{Input, Source};
+use crate::files::Input;
 use crate::many::{Found, Item, files, find, lasting};
 use crate::output::say;
 use crate::report;
@@ -45,10 +45,10 @@ pub(crate) struct Put {
 impl Put {
     pub(crate) async fn run(&self, app: &App) -> anyhow::Result<u8> {
         let stores = if self.sse.needs_no_token() { Stores::without_keys(app) } else { Stores::new(app)? };
-        let place = stores.place(&self.url)?;
+        let place = &self.url;
         let sse = self.sse.choose(&stores)?;
         if self.recursive {
-            return self.tree(app, &stores, &place, &sse).await;
+            return self.tree(app, &stores, place, &sse).await;
         }
         let is_stdin = self.file == Path::new("-");
         let name = match self.file.file_name().filter(|_| !is_stdin) {
@@ -60,7 +60,7 @@ impl Put {
             }
             None => "",
         };
-        let to = if name.is_empty() { place } else { place.or_below(name)? };
+        let to = if name.is_empty() { place.clone() } else { place.or_below(name)? };
         let input = Input::of(Some(&self.file))?;
         if is_stdin && std::io::stdin().is_terminal() {
             app.note("reading from the terminal; end with Ctrl-D");
@@ -112,8 +112,8 @@ async fn one(
     from: PathBuf,
     meter: &Meter,
 ) -> anyhow::Result<String> {
-    let to = place.join(item.below.to_str().ok_or_else(|| not_utf8(&item.path))?)?;
-    let reader = Input::File(item.path.clone()).reader()?;
+    let to = place.join(item.below.to_str().ok_or_else(|| not_utf8(&from))?)?;
+    let reader = item.origin.open()?;
     upload(store, &to, sse, Attributes::new(), content(reader), Some(item.len), meter).await?;
     Ok(format!("put: {} to {to}", from.display()))
 }
@@ -129,7 +129,7 @@ fn not_utf8(path: &Path) -> Error {
 const PIECE: u64 = 1 << 20;
 
 /// What is read from a file or a pipe, off the threads that talk to the store.
-fn content(reader: Source) -> Content<'static> {
+fn content(reader: impl Read + Send + 'static) -> Content<'static> {
     stream::try_unfold(Some(reader), |reader| async move {
         let Some(mut reader) = reader else { return Ok(None) };
         let read = tokio::task::spawn_blocking(move || {

@@ -29,19 +29,19 @@ pub(crate) struct Remove {
 impl Remove {
     pub(crate) async fn run(&self, app: &App) -> anyhow::Result<u8> {
         let stores = Stores::without_keys(app);
-        let place = stores.place(&self.url)?;
+        let place = &self.url;
         if !self.recursive {
             place.object()?;
         }
-        let store = stores.open(&place, Use::Read).await?;
+        let store = stores.open(place, Use::Read).await?;
         let meter = Meter::new(app, Some(0));
         let failed = |error, at: &Target| fail::of(error, &at.to_string());
         if !self.recursive {
-            store.delete(place.path()).await.map_err(|error| failed(error, &place))?;
+            store.delete(place.path()).await.map_err(|error| failed(error, place))?;
             meter.line(&format!("rm: {place}"))?;
             return Ok(0);
         }
-        let found = below(&store, &place).await?;
+        let found = below(&store, place).await?;
         let items = stream::iter(found.into_iter().map(|meta| Ok(place.at(meta.location))));
         let store = &store;
         each(app, &meter, items, 0, none, |at| async move {

@@ -40,8 +40,8 @@ impl Rewrap {
             app.check_allowed(name)?;
         }
         let stores = Stores::new(app)?;
-        let place = stores.place(&self.url)?;
-        let store = stores.open(&place, Use::Read).await?;
+        let place = &self.url;
+        let store = stores.open(place, Use::Read).await?;
         let meter = Meter::new(app, Some(0));
         let failed = |error| fail::of(error, &place.to_string());
         let all = store.rewrap(place.prefix(), self.key.as_ref()).map_err(failed);

@@ -4,9 +4,8 @@ use super::marker::Marker;
 use super::url::Target;
 use super::{fail, table};
 use crate::app::{App, Provider};
+use keyward::KeyProvider;
 use keyward::object::EncryptedStore;
-use keyward::{Error, ErrorKind, KeyProvider};
-use object_store::local::LocalFileSystem;
 use object_store::{ObjectStore, ObjectStoreScheme};
 use std::sync::{Arc, LazyLock};
 
@@ -46,34 +45,13 @@ impl<'a> Stores<'a> {
         table_of(self.app)
     }
 
-    /// Where a target is in its store.
-    pub(crate) fn place(&self, target: &Target) -> anyhow::Result<Target> {
-        match (&self.table().directory, target.scheme()) {
-            (Some(directory), ObjectStoreScheme::Local) => {
-                let directory = std::path::absolute(directory)
-                    .map_err(|error| crate::files::cannot("find the directory", directory, error))?;
-                Ok(target.clone().in_directory(&directory)?)
-            }
-            _ => Ok(target.clone()),
-        }
-    }
-
-    /// The store of a target, which has its [place](Self::place).
+    /// The store of a target.
     pub(crate) async fn open(&self, target: &Target, used: Use) -> anyhow::Result<EncryptedStore> {
         let table = self.table();
-        let inner = self.inner(target)?;
-        let marker = Marker::of(table);
-        // The root of all files is nobody's store: there is no place to note anything.
-        if *target.scheme() != ObjectStoreScheme::Local || table.directory.is_some() {
-            marker.check(&*inner, target, used == Use::Write).await?;
-        } else if marker != Marker::of(&table::Object::default()) {
-            return Err(Error::new(
-                ErrorKind::InvalidArgument,
-                "'header_len', 'detached_slots' and 'name' are of one store, and a file: URL does not say where it begins",
-            )
-            .with_hint("name it in the table [object]: directory = \"/PATH\"")
-            .into());
-        }
+        let options = environment(target.scheme());
+        let inner = object_store::parse_url_opts(target.url(), options);
+        let inner: Arc<dyn ObjectStore> = Arc::from(inner.map_err(|error| fail::of(error, &target.to_string()))?.0);
+        Marker::of(table).check(&*inner, target, used == Use::Write).await?;
         let mut builder = EncryptedStore::builder(inner)
             // What `head` says of it is in its own words, and a copy does not carry it.
             .encryption_attributes(false)
@@ -93,22 +71,6 @@ impl<'a> Stores<'a> {
             builder = builder.provider(used).managed_key(provider, table.managed_key.as_deref().unwrap_or(MANAGED));
         }
         Ok(builder.build()?)
-    }
-
-    fn inner(&self, target: &Target) -> anyhow::Result<Arc<dyn ObjectStore>> {
-        let failed = |error| fail::of(error, &target.to_string());
-        Ok(match target.scheme() {
-            // As durable as all that this program writes.
-            ObjectStoreScheme::Local => match &self.table().directory {
-                Some(directory) => {
-                    std::fs::create_dir_all(directory)
-                        .map_err(|error| crate::files::cannot("make the directory", directory, error))?;
-                    Arc::new(LocalFileSystem::new_with_prefix(directory).map_err(failed)?.with_fsync(true))
-                }
-                None => Arc::new(LocalFileSystem::new().with_fsync(true)),
-            },
-            scheme => Arc::from(object_store::parse_url_opts(target.url(), environment(scheme)).map_err(failed)?.0),
-        })
     }
 }
 

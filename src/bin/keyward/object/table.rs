@@ -4,7 +4,6 @@ use keyward::object::Mode;
 use keyward::provider::CacheLimits;
 use keyward::{KeyName, Result};
 use serde::{Deserialize, Deserializer};
-use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -40,8 +39,6 @@ pub(crate) struct Object {
     pub(crate) detached_slots: bool,
     /// What is bound to each object beside its key.
     pub(crate) name: Option<String>,
-    /// The directory that a store of `file:` URLs is; relative to that of the file.
-    pub(crate) directory: Option<PathBuf>,
 }
 
 /// How many data keys are kept: one for each master key and context that a run meets.

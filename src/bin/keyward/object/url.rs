@@ -40,8 +40,11 @@ impl FromStr for Target {
             return Err(wrong("has a part that is '.' or '..'"));
         }
         let url = Url::parse(text).map_err(|_| no_url())?;
-        if url.scheme() == "file" && !text.to_ascii_lowercase().starts_with("file:///") {
-            return Err(wrong("names no file").with_hint("write file:///PATH, with a path from the root"));
+        if url.scheme() == "file" {
+            // Its files would be found by their paths, through every symbolic link in them.
+            return Err(
+                wrong("is no URL of a store").with_hint("`keyward encrypt -r` and `decrypt -r` are for directories")
+            );
         }
         if url.password().is_some() {
             return Err(Error::new(ErrorKind::InvalidArgument, "a URL with a password in it")
@@ -52,7 +55,7 @@ impl FromStr for Target {
             let is_unknown = error.to_string().starts_with("Unable to recognise");
             if is_unknown { no_url() } else { wrong("is no name that an object can have") }
         })?;
-        if scheme == ObjectStoreScheme::Memory {
+        if matches!(scheme, ObjectStoreScheme::Memory | ObjectStoreScheme::Local) {
             return Err(no_url());
         }
         let below = url.path().ends_with('/') || url.path().is_empty();
@@ -61,7 +64,7 @@ impl FromStr for Target {
     }
 }
 
-const FORMS: &str = "write s3://BUCKET/KEY, gs://BUCKET/KEY, az://CONTAINER/KEY or file:///PATH";
+const FORMS: &str = "write s3://BUCKET/KEY, gs://BUCKET/KEY or az://CONTAINER/KEY";
 
 fn decoded(part: &str) -> Option<String> {
     percent_encoding::percent_decode_str(part).decode_utf8().ok().map(Into::into)
@@ -144,20 +147,6 @@ impl Target {
         format!("{}{}", self.base, escaped(path.as_ref()))
     }
 
-    /// The same place in a store that begins at a directory.
-    pub(crate) fn in_directory(mut self, directory: &std::path::Path) -> Result<Self> {
-        let outside = || {
-            let message =
-                format!("'{self}' is not below the directory '{}' of the table [object]", directory.display());
-            Error::new(ErrorKind::InvalidArgument, message)
-        };
-        let root = Path::from_absolute_path(directory).map_err(|_| outside())?;
-        let inside = self.path.prefix_match(&root).ok_or_else(outside)?;
-        self.path = Path::from_iter(inside);
-        self.base = base_of(&self.url, self.path.parts().count());
-        Ok(self)
-    }
-
     /// The key of an object below this place, without the place's own.
     pub(crate) fn key_below(&self, path: &Path) -> Option<String> {
         let parts = path.prefix_match(&self.path)?;
@@ -185,7 +174,6 @@ mod tests {
             ("s3://bucket/a b%3F", "a b?", "s3://bucket/a%20b%3F"),
             ("gs://bucket/ü", "ü", "gs://bucket/ü"),
             ("az://container/x", "x", "az://container/x"),
-            ("file:///tmp/x", "tmp/x", "file:///tmp/x"),
             (
                 "https://account.blob.core.windows.net/container/x/y",
                 "x/y",
@@ -216,6 +204,7 @@ mod tests {
             "s3://bucket/a\\b",
             "s3://bucket/a//b",
             "file:a",
+            "file:///tmp/x",
             "file://host/a",
             "s3://user:secret@bucket/a",
             "",
@@ -223,14 +212,6 @@ mod tests {
             assert!(bad.parse::<Target>().is_err(), "{bad}");
         }
         assert!(!"s3://user:secret@bucket/a".parse::<Target>().unwrap_err().to_string().contains("secret"));
-    }
-
-    #[test]
-    fn a_store_in_a_directory() {
-        let target: Target = "file:///tmp/store/a/b".parse().unwrap();
-        let inside = target.clone().in_directory("/tmp/store".as_ref()).unwrap();
-        assert_eq!((inside.path().as_ref(), inside.to_string().as_str()), ("a/b", "file:///tmp/store/a/b"));
-        assert!(target.in_directory("/tmp/other".as_ref()).is_err());
     }
 
     #[test]

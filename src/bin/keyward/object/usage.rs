@@ -32,8 +32,8 @@ pub(crate) struct Usage {
 impl Usage {
     pub(crate) async fn run(&self, app: &App) -> anyhow::Result<u8> {
         let stores = if app.names_a_token() { Stores::new(app)? } else { Stores::without_keys(app) };
-        let place = stores.place(&self.url)?;
-        let store = stores.open(&place, Use::Read).await?;
+        let place = &self.url;
+        let store = stores.open(place, Use::Read).await?;
         let usage = store.usage(place.prefix()).await.map_err(|error| fail::of(error, &place.to_string()))?;
         let versions: Vec<_> = usage
             .keks
