@@ -53,7 +53,7 @@ pub struct AtomicFile {
 
 #[derive(Debug)]
 enum Output {
-    Temporary(File, Unnamed, Writeback),
+    Temporary(File, Box<Unnamed>, Writeback),
     Direct(File),
 }
 
@@ -106,7 +106,7 @@ impl AtomicFile {
             Some(old) => attributes::transfer(&old, &file).map_err(failed)?,
             None => Vec::new(),
         };
-        let unnamed = Unnamed { temporary, location: location.clone(), replace };
+        let unnamed = Box::new(Unnamed { temporary, location: location.clone(), replace });
         let output = Output::Temporary(file, unnamed, Writeback::default());
         Ok(Self { path: location.path().to_owned(), output, lost, begun })
     }

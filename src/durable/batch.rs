@@ -42,9 +42,9 @@ pub struct Batch {
 #[derive(Debug)]
 enum Member {
     /// Its data is on the disk.
-    Synced(File, Unnamed),
+    Synced(File, Box<Unnamed>),
     /// Its data is on the disk once the watched file system is synced.
-    Written(File, Unnamed),
+    Written(File, Box<Unnamed>),
     /// There is no more to do, or no more that can be done.
     Ended(Result<()>),
 }
