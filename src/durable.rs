@@ -10,7 +10,7 @@ mod writeback;
 pub use attributes::{LostAttribute, creation_mode};
 pub use batch::Batch;
 pub use directory::{Directory, FileId, FileKind, Status};
-pub use location::Location;
+pub use location::{FileVersion, Location};
 use temporary::Temporary;
 pub use temporary::{is_temporary, remove_leftover, remove_temporaries};
 use writeback::Writeback;
@@ -106,7 +106,7 @@ impl AtomicFile {
             Some(old) => attributes::transfer(&old, &file).map_err(failed)?,
             None => Vec::new(),
         };
-        let unnamed = Box::new(Unnamed { temporary, location: location.clone(), replace });
+        let unnamed = Box::new(Unnamed { temporary, location: location.clone(), replace, expected: None });
         let output = Output::Temporary(file, unnamed, Writeback::default());
         Ok(Self { path: location.path().to_owned(), output, lost, begun })
     }
@@ -125,6 +125,16 @@ impl AtomicFile {
         }
         let begun = BEGUN.fetch_add(1, Ordering::Relaxed);
         Ok(Self { path: path.to_owned(), output: Output::Direct(file), lost: Vec::new(), begun })
+    }
+
+    /// Gives the file its name only if what has that name is then still this version: for a file that is made from the
+    /// one that it replaces.
+    #[must_use]
+    pub fn expecting(mut self, version: FileVersion) -> Self {
+        if let Output::Temporary(_, unnamed, _) = &mut self.output {
+            unnamed.expected = Some(version);
+        }
+        self
     }
 
     /// Returns what the replaced file had and this one could not be given.
@@ -189,12 +199,20 @@ struct Unnamed {
     temporary: Temporary,
     location: Location,
     replace: Replace,
+    /// The file that is replaced, if it must not have changed.
+    expected: Option<FileVersion>,
 }
 
 impl Unnamed {
     /// Renames it, and returns where it is. Neither the data nor the name is synced here.
     fn name(self) -> Result<Location> {
-        let Self { temporary, location, replace } = self;
+        let Self { temporary, location, replace, expected } = self;
+        // As late as can be: what was written to the old file since then would be lost.
+        if let Some(expected) = expected
+            && !location.open().and_then(|file| FileVersion::of(&file)).is_ok_and(|version| version == expected)
+        {
+            return Err(changed_meanwhile(location.path()));
+        }
         match temporary.rename(location.name(), replace == Replace::Yes) {
             Ok(()) => Ok(location),
             Err(error) if replace == Replace::No && error.kind() == io::ErrorKind::AlreadyExists => {
@@ -239,6 +257,13 @@ pub(crate) fn sync_directory(target: &Path) -> io::Result<()> {
 
 fn cannot_write(path: &Path, error: io::Error) -> Error {
     Error::io(format!("cannot write '{}'", path.display()), error)
+}
+
+pub(crate) fn changed_meanwhile(path: &Path) -> Error {
+    Error::new(
+        ErrorKind::Io,
+        format!("'{}' was changed by another process meanwhile, and is as that left it", path.display()),
+    )
 }
 
 fn output_exists(path: &Path) -> Error {

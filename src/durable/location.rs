@@ -4,7 +4,41 @@ use super::directory::{Directory, FileId, FileKind};
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+
+/// What tells a file that was replaced or changed from one that was not: its identity, its length, and when its inode
+/// was changed last (`st_ctime`, which no program can set back).
+///
+/// ```
+/// use keyward::durable::FileVersion;
+/// # let temporary = tempfile::tempdir().unwrap();
+/// # let path = temporary.path().join("a");
+/// std::fs::write(&path, "hello")?;
+/// let before = FileVersion::of(&std::fs::File::open(&path)?)?;
+/// assert_eq!(FileVersion::of(&std::fs::File::open(&path)?)?, before);
+/// std::fs::write(&path, "hello, world")?;
+/// assert_ne!(FileVersion::of(&std::fs::File::open(&path)?)?, before);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileVersion {
+    id: FileId,
+    len: u64,
+    changed: (i64, i64),
+}
+
+impl FileVersion {
+    /// Returns the version of an open file as it is now.
+    ///
+    /// # Errors
+    /// Returns an error if the operating system does.
+    pub fn of(file: &File) -> io::Result<Self> {
+        let found = file.metadata()?;
+        let changed = (found.ctime(), found.ctime_nsec());
+        Ok(Self { id: FileId::from(&found), len: found.len(), changed })
+    }
+}
 
 /// A name in an open directory, and the path by which messages call it.
 ///

@@ -2,7 +2,7 @@
 
 use super::pipeline::Feed;
 use super::read_at::ReadAt;
-use crate::durable::{Location, creation_mode};
+use crate::durable::{FileVersion, Location, creation_mode};
 use crate::error::{Error, Result};
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 pub struct InputFile {
     file: File,
     path: PathBuf,
+    version: FileVersion,
 }
 
 impl InputFile {
@@ -23,10 +24,11 @@ impl InputFile {
     pub fn open(path: &Path) -> Result<Self> {
         let failed = |error| cannot_read(path, error);
         let file = File::open(path).map_err(failed)?;
-        match file.metadata().map_err(failed)?.is_dir() {
-            true => Err(failed(io::ErrorKind::IsADirectory.into())),
-            false => Ok(Self { file, path: path.to_owned() }),
+        if file.metadata().map_err(failed)?.is_dir() {
+            return Err(failed(io::ErrorKind::IsADirectory.into()));
         }
+        let version = FileVersion::of(&file).map_err(failed)?;
+        Ok(Self { file, path: path.to_owned(), version })
     }
 
     /// Opens the regular file at a location.
@@ -34,14 +36,22 @@ impl InputFile {
     /// # Errors
     /// `Io` if it is another kind of file, or cannot be opened.
     pub fn open_at(location: &Location) -> Result<Self> {
-        let file = location.open().map_err(|error| cannot_read(location.path(), error))?;
-        Ok(Self { file, path: location.path().to_owned() })
+        let failed = |error| cannot_read(location.path(), error);
+        let file = location.open().map_err(failed)?;
+        let version = FileVersion::of(&file).map_err(failed)?;
+        Ok(Self { file, path: location.path().to_owned(), version })
     }
 
     /// The file.
     #[must_use]
     pub fn file(&self) -> &File {
         &self.file
+    }
+
+    /// The version that the file had when it was opened.
+    #[must_use]
+    pub fn version(&self) -> FileVersion {
+        self.version
     }
 
     /// Returns the permissions for a new file that is made from this one ([`creation_mode`]), or `None` if it is not

@@ -95,7 +95,10 @@ impl<'a> Reencrypt<'a> {
     /// As [`Decryptor::reader`] and [`Encryptor::encrypt_file`]; `RecipientsAmbiguous` and `OriginUnverified`. The
     /// file is then as it was.
     pub fn file(&self, path: &Path) -> Result<ReencryptOutcome> {
-        self.file_to(path, path, Replace::Yes)
+        let source = InputFile::open(path)?;
+        let version = source.version();
+        // What another process wrote meanwhile would be lost.
+        self.finish(source, || Ok(AtomicFile::create_with(path, Replace::Yes, 0o600)?.expecting(version)))
     }
 
     /// Re-encrypts the file `input` to `output`.
@@ -105,7 +108,11 @@ impl<'a> Reencrypt<'a> {
     pub fn file_to(&self, input: &Path, output: &Path, replace: Replace) -> Result<ReencryptOutcome> {
         let source = InputFile::open(input)?;
         let mode = source.creation_mode()?.unwrap_or(0o600);
-        match self.renew(source, || AtomicFile::create_with(output, replace, mode))? {
+        self.finish(source, || AtomicFile::create_with(output, replace, mode))
+    }
+
+    fn finish(&self, source: InputFile, target: impl FnOnce() -> Result<AtomicFile>) -> Result<ReencryptOutcome> {
+        match self.renew(source, target)? {
             None => Ok(ReencryptOutcome::FreshEnough),
             Some((target, len)) => {
                 target.commit()?;

@@ -7,6 +7,7 @@
 mod file_system;
 mod in_place;
 mod plan;
+mod unchanged;
 
 use super::core::{Core, SlotsForm, truncated};
 use super::open::{Expected, Prefix};
@@ -17,6 +18,7 @@ use crate::key::{EncryptionContext, KeyName, KeyProvider, Origin};
 use std::fmt;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
+use unchanged::Unchanged;
 
 /// Moves envelopes to the current versions of their keys, or to another key.
 #[derive(Clone)]
@@ -115,7 +117,7 @@ impl<'a> Rewrap<'a> {
             let plan = self.plan(&core, &active.copy, &prefix)?;
             match self.copy || core.is_compact() || !file_system::takes_writes_in_place(file) {
                 true => copy(location, file, self.provider, &core, &active, plan),
-                false => in_place::write(location.path(), file, self.provider, &core, &active, plan),
+                false => in_place::write(location, file, self.provider, &core, &active, plan),
             }
         })
     }
@@ -204,7 +206,7 @@ impl<'a> Rewrap<'a> {
 /// without it.
 fn copy(
     location: &Location,
-    file: &mut std::fs::File,
+    mut file: &std::fs::File,
     provider: &dyn KeyProvider,
     core: &Core,
     active: &Active,
@@ -230,16 +232,18 @@ fn copy(
             RewrapOutcome::Rewrapped { generation: copy.generation, entries: plan.new_entries() }
         }
     };
-    let mut target = AtomicFile::create_at(location, Replace::Yes, 0o600)?;
+    let unchanged = Unchanged::new(location, file, core, active)?;
+    let mut target = AtomicFile::create_at(location, Replace::Yes, 0o600)?.expecting(unchanged.version()?);
     let failed = |error| Error::io(format!("cannot write a copy of '{}'", location.path().display()), error);
     target.write_all(core.as_bytes()).and_then(|()| target.write_all(&area)).map_err(failed)?;
     let body_at = core.body_at(&active.copy);
     file.seek(SeekFrom::Start(body_at)).map_err(failed)?;
     let expected = file.metadata().map_err(failed)?.len().checked_sub(body_at).ok_or_else(truncated)?;
-    let copied = std::io::copy(file, &mut target.file()).map_err(failed)?;
+    let copied = std::io::copy(&mut file, &mut target.file()).map_err(failed)?;
     if copied != expected {
         return Err(failed(std::io::ErrorKind::UnexpectedEof.into()));
     }
+    unchanged.check()?;
     target.commit()?;
     Ok(outcome)
 }

@@ -309,7 +309,7 @@ fn fifos_are_read_and_written_as_streams() {
     let mut command = bench.command("bash");
     command.args([
         "-c",
-        r#""$1" encrypt --key k <(cat plain) -o >(cat > sealed; touch done); while [ ! -e done ]; do :; done"#,
+        r#""$1" encrypt --force --key k <(cat plain) -o >(cat > sealed; touch done); while [ ! -e done ]; do :; done"#,
     ]);
     let output = command.args(["bash", KEYWARD]).env("KEYWARD_TOKEN", &bench.uri).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

@@ -5,7 +5,7 @@ use crate::forms::{Form, Sealed};
 use crate::keyring::{Keyring, kek_id, unwrapped, wrap, wrap_later};
 use crate::place::{Place, both_keys, new_key, old_entry, old_key, rewrap};
 use crate::raw::{Envelope, SlotCopy};
-use keyward::durable::Replace;
+use keyward::durable::{AtomicFile, Replace};
 use keyward::envelope::{Freshness, InputFile, Recipients, Reencrypt, ReencryptOutcome};
 use keyward::{Decryptor, Encryptor, ErrorKind, Result};
 use std::fs::File;
@@ -327,7 +327,28 @@ fn a_fresh_file_makes_no_output() {
     let decryptor = || Decryptor::new(&keys).context(context());
     let reencrypt = Reencrypt::new(decryptor(), Recipients::SameKey(&keys)).unless(Freshness::CurrentVersion);
     assert_eq!(reencrypt.file_to(&place.path, &out, Replace::No).unwrap(), ReencryptOutcome::FreshEnough);
-    let target = || -> Result<keyward::durable::AtomicFile> { panic!("a target for a fresh file") };
+    let target = || -> Result<AtomicFile> { panic!("a target for a fresh file") };
     assert!(reencrypt.to_target(InputFile::open(&place.path).unwrap(), target).unwrap().is_none());
     assert_eq!(std::fs::read_dir(&place.directory).unwrap().count(), 1);
+}
+
+#[test]
+fn file_changed_meanwhile_is_not_replaced() {
+    let keys = keyring();
+    for renamed in [false, true] {
+        let place = Place::new(&sealed_by(&keys, Form::Plain).file());
+        let reencrypt = Reencrypt::new(Decryptor::new(&keys).context(context()), Recipients::SameKey(&keys));
+        let input = InputFile::open(&place.path).unwrap();
+        let version = input.version();
+        let target = || Ok(AtomicFile::create(&place.path, Replace::Yes)?.expecting(version));
+        let file = reencrypt.to_target(input, target).unwrap().unwrap();
+        let other = place.path.with_extension("other");
+        std::fs::write(if renamed { &other } else { &place.path }, "newer").unwrap();
+        if renamed {
+            std::fs::rename(&other, &place.path).unwrap();
+        }
+        assert_eq!(file.commit().unwrap_err().kind(), ErrorKind::Io);
+        assert_eq!(place.bytes(), b"newer");
+        assert_eq!(std::fs::read_dir(&place.directory).unwrap().count(), 1);
+    }
 }

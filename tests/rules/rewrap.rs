@@ -272,7 +272,7 @@ fn detached_slots_are_rewrapped_alone() {
 /// A provider that rewraps into something of its own.
 struct Odd(Keyring, Answer);
 
-type Answer = fn(&Keyring) -> WrappedKeys;
+type Answer = Box<dyn Fn(&Keyring) -> WrappedKeys + Send + Sync>;
 
 impl KeyProvider for Odd {
     fn describe_key(&self, key: KeyRef<'_>) -> Result<KeyDescription> {
@@ -312,7 +312,7 @@ fn wrapped(entries: &[Vec<u8>]) -> WrappedKeys {
 
 #[test]
 fn a_new_entry_that_does_not_open_to_the_data_key_undoes_the_rewrap() {
-    let cases: [(&str, Answer); 4] = [
+    let cases: [(&str, fn(&Keyring) -> WrappedKeys); 4] = [
         ("another data key", |_| wrapped(&[crate::fixture::entry_of(&[1; 32])])),
         ("another context", |_| wrapped(&[wrap("main", 2, &[], &DEK).bytes()])),
         ("one of two is wrong", |_| wrapped(&[good_entry(), crate::fixture::entry_of(&[1; 32])])),
@@ -321,7 +321,42 @@ fn a_new_entry_that_does_not_open_to_the_data_key_undoes_the_rewrap() {
     for (case, answer) in cases {
         let place = Place::new(&old_envelope(1).bytes());
         for copy in [false, true] {
-            place.refuses(case, ErrorKind::Internal, |path| rewrap(&Odd(both_keys(), answer)).copy(copy).file(path));
+            place.refuses(case, ErrorKind::Internal, |path| {
+                rewrap(&Odd(both_keys(), Box::new(answer))).copy(copy).file(path)
+            });
+        }
+    }
+}
+
+#[test]
+fn file_written_by_another_program_meanwhile_is_left_as_it_is() {
+    let replace = |path: &std::path::Path, content: &[u8]| {
+        let other = path.with_extension("other");
+        fs::write(&other, content).unwrap();
+        fs::rename(other, path).unwrap();
+    };
+    let longer = [old_envelope(1).bytes(), b"more".to_vec()].concat();
+    for (case, content) in [
+        ("another envelope", good().bytes()),
+        ("longer", longer),
+        ("another file", b"text".to_vec()),
+        ("empty", vec![]),
+    ] {
+        for (copy, renamed) in [(false, false), (false, true), (true, false), (true, true)] {
+            let place = Place::new(&old_envelope(1).bytes());
+            let (path, written) = (place.path.clone(), content.clone());
+            // While the token is asked.
+            let meddle = move |_: &Keyring| {
+                match renamed {
+                    true => replace(&path, &written),
+                    false => fs::write(&path, &written).unwrap(),
+                }
+                wrapped(&[good_entry()])
+            };
+            let answer = rewrap(&Odd(both_keys(), Box::new(meddle))).copy(copy).file(&place.path);
+            assert_kind(answer, ErrorKind::Io, case);
+            assert_eq!(place.bytes(), content, "{case}, copy: {copy}, renamed: {renamed}");
+            assert_eq!(fs::read_dir(place.path.parent().unwrap()).unwrap().count(), 1, "{case}");
         }
     }
 }
@@ -329,10 +364,10 @@ fn a_new_entry_that_does_not_open_to_the_data_key_undoes_the_rewrap() {
 #[test]
 fn a_rewrap_that_does_not_fit_is_refused_before_anything_is_written() {
     let place = Place::sealed();
-    let two = Odd(both_keys(), |_| wrapped(&[good_entry(), good_entry()]));
+    let two = Odd(both_keys(), Box::new(|_| wrapped(&[good_entry(), good_entry()])));
     place.refuses("two entries in 160 bytes", ErrorKind::LimitExceeded, |path| rewrap(&two).file(path));
     place.refuses("two entries in 160 bytes", ErrorKind::LimitExceeded, |path| rewrap(&two).copy(true).file(path));
-    let seventeen = Odd(both_keys(), |_| wrapped(&vec![good_entry(); 16]));
+    let seventeen = Odd(both_keys(), Box::new(|_| wrapped(&vec![good_entry(); 16])));
     let mut envelope = old_envelope(1);
     envelope.core.slots_len = 8192;
     envelope.a = SlotCopy::new(1, &[old_entry(), vec![]]).bytes();

@@ -82,8 +82,10 @@ impl Reencrypt {
             if is_no_envelope(job)? {
                 return Ok(Did::Skipped(Skip::NoEnvelope));
             }
-            let target = || AtomicFile::create_at(&job.location()?, Replace::Yes, 0o600);
-            Ok(match reencrypt.clone().progress(report).to_target(job.open()?, target)? {
+            let input = job.open()?;
+            let version = input.version();
+            let target = || Ok(AtomicFile::create_at(&job.location()?, Replace::Yes, 0o600)?.expecting(version));
+            Ok(match reencrypt.clone().progress(report).to_target(input, target)? {
                 Some(file) => Did::Wrote(file, "reencrypted".into()),
                 None => Did::Already(fresh.into()),
             })

@@ -3,6 +3,7 @@
 
 use super::RewrapOutcome;
 use super::plan::Plan;
+use super::unchanged::Unchanged;
 use crate::durable::{FileId, Location};
 use crate::envelope::core::Core;
 use crate::envelope::slots::{self, Active, SlotCopy, area_len};
@@ -38,14 +39,15 @@ pub(super) fn with_locked<T>(
 
 /// Writes the planned entries, and takes away what is not current.
 pub(super) fn write(
-    path: &Path,
-    file: &mut File,
+    location: &Location,
+    file: &File,
     provider: &dyn KeyProvider,
     core: &Core,
     active: &Active,
     plan: Option<Plan>,
 ) -> Result<RewrapOutcome> {
-    let area = Area { path, file, core };
+    let area = Area { path: location.path(), file, core };
+    let unchanged = Unchanged::new(location, file, core, active)?;
     let Some(plan) = plan else {
         if !active.other_is_empty {
             area.clear(1 - active.position)?;
@@ -55,12 +57,17 @@ pub(super) fn write(
     let next = plan.successor(&active.copy)?;
     let bytes = next.encode(area_len(core.slots_len()))?;
     let position = 1 - active.position;
+    // Before anything is written: what takes long is to ask the token.
+    plan.verify(provider, core)?;
+    unchanged.check()?;
     area.write(position, &bytes)?;
-    if let Err(error) = area.read_back(&next).and_then(|()| plan.verify(provider, core)) {
+    if let Err(error) = area.read_back(&next) {
         // The old slot copy is still whole. What was written instead must not be taken for newer.
+        unchanged.check()?;
         area.clear(position)?;
         return Err(error);
     }
+    unchanged.check()?;
     area.clear(active.position)?;
     Ok(RewrapOutcome::Rewrapped { generation: next.generation, entries: plan.new_entries() })
 }

@@ -112,7 +112,7 @@ fn names_are_given_after_the_data_is_on_the_disk() {
     let renamed = |line: &str| line.contains("rename") && line.contains(".keyward-tmp");
     assert_eq!(calls.iter().filter(|line| renamed(line)).count(), FILES, "{trace}");
     // Two files go alone, the others in one batch; then each directory once for each time.
-    let small = |line: &str| renamed(line) && !line.contains("/f30.kw") && !line.contains("/f90.kw");
+    let small = |line: &str| renamed(line) && !line.contains("\"f30.kw\"") && !line.contains("\"f90.kw\"");
     let first = calls.iter().position(|line| small(line)).unwrap();
     let last = calls.iter().rposition(|line| small(line)).unwrap();
     let syncs: Vec<_> = (0..calls.len()).filter(|at| calls[*at].contains("syncfs(")).collect();

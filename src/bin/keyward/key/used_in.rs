@@ -6,7 +6,6 @@ use crate::headers::{Header, header};
 use crate::many::tree::Origin;
 use crate::many::{Skip, find, grouped};
 use crate::output::count;
-use crate::report;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use keyward::{Error, ErrorKind, KekId};
 use std::io::{self, IsTerminal};
@@ -30,12 +29,11 @@ impl UsedIn {
         let bar = bar(app);
         let scanned = find(directories, true, None);
         let mut found = Self::default();
-        // What was not looked at must not pass for empty.
-        let failed = scanned.failed.into_iter().map(|(path, error)| (path, report::message(&error.into())));
-        found.unknown.extend(failed);
         for origin in scanned.files.into_iter().map(|item| item.origin).chain(scanned.temporaries) {
             found.file(&origin, ids, &bar);
         }
+        // What was not looked at must not pass for empty.
+        found.unknown.extend(scanned.failed.into_iter().map(|(path, error)| (path, reason(&error))));
         bar.finish_and_clear();
         let links = scanned.skipped.of(Skip::Link);
         if links > 0 {
@@ -92,13 +90,18 @@ fn first(all: impl ExactSizeIterator<Item = String>) -> String {
 
 /// Whether an envelope has a wrapped key of one of these. An error says why that cannot be told.
 fn is_under(origin: &Origin, ids: &[KekId]) -> Result<bool, String> {
-    let file = origin.open().map_err(|error| report::message(&error.into()))?;
+    let file = origin.open().map_err(|error| reason(&error))?;
     match header(file.file())? {
         Header::Other => Ok(false),
         Header::Envelope { ids: found, .. } if found.iter().any(|id| ids.contains(id)) => Ok(true),
         Header::Envelope { complete: true, .. } => Ok(false),
         Header::Envelope { complete: false, .. } => Err("it has a wrapped key of an unknown kind".to_owned()),
     }
+}
+
+/// Why a file cannot be read, without its path.
+fn reason(error: &Error) -> String {
+    std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string)
 }
 
 /// Counts the files where somebody watches.

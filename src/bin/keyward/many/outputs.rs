@@ -72,7 +72,7 @@ pub(crate) enum Naming {
 /// Two files may not have one output; nothing is written then.
 pub(crate) fn assign(found: &mut Found, naming: Naming, directory: Option<&Path>) -> keyward::Result<Vec<Job>> {
     let mut jobs: Vec<Job> = Vec::with_capacity(found.files.len());
-    let mut taken: HashMap<PathBuf, usize> = HashMap::with_capacity(found.files.len());
+    let mut taken: HashMap<PathBuf, (usize, PathBuf)> = HashMap::with_capacity(found.files.len());
     for Item { origin, below, len } in std::mem::take(&mut found.files) {
         let path = origin.path();
         let plain = directory.map_or_else(|| path.clone(), |directory| directory.join(&below));
@@ -95,17 +95,17 @@ pub(crate) fn assign(found: &mut Found, naming: Naming, directory: Option<&Path>
         let absolute = absolute(&place).map_err(|error| cannot("write", &place, error))?;
         match taken.get(&absolute) {
             None => {
-                taken.insert(absolute, jobs.len());
+                taken.insert(absolute, (jobs.len(), place));
                 jobs.push(Job { input: origin, output, len });
             }
             // Named twice.
-            Some(&other) if is_same(&jobs[other].input.path(), &path) => {}
-            Some(&other) => return Err(collision(&jobs[other].input.path(), &path, &place)),
+            Some((other, _)) if is_same(&jobs[*other].input.path(), &path) => {}
+            Some((other, _)) => return Err(collision(&jobs[*other].input.path(), &path, &place)),
         }
     }
     if naming == Naming::Decrypted {
         let inputs: HashSet<PathBuf> = jobs.iter().filter_map(|job| absolute(job.input.path()).ok()).collect();
-        if let Some((output, job)) = taken.iter().find(|(place, _)| inputs.contains(*place)) {
+        if let Some((_, (job, output))) = taken.iter().find(|(place, _)| inputs.contains(*place)) {
             let message = format!(
                 "'{}' would be decrypted to '{}', which is to be decrypted itself",
                 jobs[*job].input.path().display(),
