@@ -71,6 +71,9 @@ pub struct KeyDescription {
     /// What is protected with this key by name is wrapped under these as well: those of its siblings on
     /// other tokens ([`Failover`](crate::provider::Failover)).
     pub also: Vec<KekId>,
+    /// Whether a sibling could not say which its key is: then [`also`](Self::also) lacks it, and a wrapped key may not
+    /// be removed because it is under none of these.
+    pub siblings_unknown: bool,
     /// What it wraps with.
     pub algorithm: WrappingAlgorithm,
     /// What it may do.
@@ -103,6 +106,7 @@ impl KeyDescription {
             version,
             kek_id,
             also: Vec::new(),
+            siblings_unknown: false,
             algorithm,
             state,
             enforced_by_token: !algorithm.is_rsa(),

@@ -179,8 +179,12 @@ impl<P: KeyProvider + 'static> KeyProvider for Failover<P> {
         let (first, mut described) = self.members.first(next, |provider| provider.describe_key(key))?;
         if self.kind == Kind::Siblings && matches!(key, KeyRef::Name(_)) {
             for (index, member) in self.members.iter().enumerate() {
+                if index == first {
+                    continue;
+                }
                 // Those that are down are left out when something is protected, too.
-                if index == first || self.members.passes_over(member) {
+                if self.members.passes_over(member) {
+                    described.siblings_unknown = true;
                     continue;
                 }
                 match self.members.call(member, |provider| provider.describe_key(key)) {
@@ -190,9 +194,11 @@ impl<P: KeyProvider + 'static> KeyProvider for Failover<P> {
                     Err(error) if error.kind() == ErrorKind::KeyNotFound => {
                         return Err(of_member(&member.name, error));
                     }
-                    Err(_) => {}
+                    Err(_) => described.siblings_unknown = true,
                 }
             }
+            // Members before the first that answered are down.
+            described.siblings_unknown |= first > 0;
         }
         Ok(described)
     }

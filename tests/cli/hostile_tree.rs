@@ -119,6 +119,11 @@ fn objects_leave_no_directory() {
     assert_eq!((objects.bench.read("victim"), objects.bench.read("out/a")), (b"precious".into(), b"content".into()));
     assert_eq!(fs::read_dir(path("elsewhere")).unwrap().count(), 0);
     assert_eq!(mode(&path("out/a")), 0o600);
+    fs::remove_file(path("out/a")).unwrap();
+    symlink("../victim", path("out/a")).unwrap();
+    assert_eq!(objects.run("object get S3/t/a out").status, 1);
+    objects.ok("object get --force S3/t/a out");
+    assert_eq!((objects.bench.read("victim"), objects.bench.read("out/a")), (b"precious".into(), b"content".into()));
     // What is in a linked directory is none of what is put.
     objects.bench.write("elsewhere/secret", "secret");
     let done = objects.run("object put -r out S3/back/");

@@ -1,6 +1,6 @@
 //! Several tokens that serve together, and the doctor.
 
-use crate::bench::{Bench, Done};
+use crate::bench::{Bench, Done, PIN};
 use serde_json::Value;
 
 /// Two tokens in a configuration file, and the bench that has them.
@@ -72,6 +72,48 @@ fn rewrapping_adds_what_a_sibling_that_was_down_is_missing() {
     assert!(two.run("rewrap sealed").ok().contains("rewrapped"));
     assert_eq!(entries(), 2);
     assert_eq!(two.run("decrypt sealed").ok(), "hello");
+}
+
+#[test]
+fn rewrap_removes_no_entry_of_a_token_that_cannot_describe_its_key() {
+    let two = Two::new("siblings");
+    two.0.write("plain", "hello");
+    two.run("key create k").ok();
+    two.run("encrypt --key k plain -o sealed").ok();
+    // Another tool makes a second object that claims to be the version on one of them: it opens, and is not described.
+    let mut command = two.0.command("pkcs11-tool");
+    command.args(["--module", two.0.module.to_str().unwrap(), "--token-label", "paris", "--login", "--pin", PIN]);
+    command.args(["--keygen", "--key-type", "AES:32", "--private", "--sensitive", "--usage-decrypt"]);
+    command.args(["--label", "k:1", "--id", "0102030405060708090a0b0c0d0e0f10"]);
+    assert!(command.output().expect("pkcs11-tool is missing; install opensc").status.success());
+    let rewrapped = two.run("rewrap sealed");
+    assert_eq!(rewrapped.status, 0, "{}", rewrapped.stderr);
+    two.configure(["gone", "paris"], "siblings");
+    assert_eq!(two.run("decrypt sealed").ok(), "hello");
+}
+
+#[test]
+fn rewrap_while_a_token_is_away_adds_and_removes_nothing() {
+    let two = Two::new("siblings");
+    two.0.write("plain", "hello");
+    two.run("key create k").ok();
+    two.run("encrypt --key k plain -o sealed").ok();
+    // One token has a new version, and the other is away.
+    two.0.ok("key rotate k");
+    for line in ["rewrap sealed", "rewrap --key k sealed"] {
+        two.configure(["bench", "gone"], "siblings");
+        two.run(line).ok();
+        assert_eq!(two.json("inspect --json sealed")["entries"].as_array().unwrap().len(), 3, "{line}");
+        two.configure(["gone", "paris"], "siblings");
+        assert_eq!(two.run("decrypt sealed").ok(), "hello", "{line}");
+    }
+    two.configure(["bench", "paris"], "siblings");
+    two.run("rewrap sealed").ok();
+    assert_eq!(two.json("inspect --json sealed")["entries"].as_array().unwrap().len(), 2);
+    for labels in [["gone", "paris"], ["bench", "gone"]] {
+        two.configure(labels, "siblings");
+        assert_eq!(two.run("decrypt sealed").ok(), "hello", "{labels:?}");
+    }
 }
 
 #[test]

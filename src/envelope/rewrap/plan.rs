@@ -76,13 +76,13 @@ pub(super) fn plan(
     copy: &SlotCopy,
     prefix: &Prefix,
 ) -> Result<Option<Plan>> {
-    let opened = open_all(provider, core, copy, prefix)?;
+    let (opened, is_away) = open_all(provider, core, copy, prefix)?;
     let Some(first) = opened.first() else { return Err(Error::not_authentic()) };
     // All that opened gave the same data key: the body commits to it.
     let slots_key = SlotsKey::derive(&first.unwrapped.data_key, core)?;
     copy.check(&slots_key)?;
     // What each position becomes; positions that are not mentioned stay.
-    let moves = Moves { provider, origin, core, opened: &opened };
+    let moves = Moves { provider, origin, core, opened: &opened, is_away };
     let replaced = match to {
         None => moves.to_current()?,
         Some(name) => moves.replace_stale_entries(name, &opened.iter().collect::<Vec<_>>())?,
@@ -117,6 +117,8 @@ struct Moves<'a> {
     core: &'a Core,
     /// Symmetric ones first.
     opened: &'a [OpenedEntry],
+    /// Whether a token that may open other entries did not answer.
+    is_away: bool,
 }
 
 impl Moves<'_> {
@@ -136,16 +138,24 @@ impl Moves<'_> {
     /// Of `these` entries those stay that are under the current version of a key, and the others are replaced by those
     /// that are missing. With several tokens there is one for each: also for one that was down when the file was
     /// written.
+    ///
+    /// An entry goes only if every token has a current entry afterwards. If a token is away, or cannot say which its
+    /// key is, entries are added and none goes: it may be the only one with which that token opens the file.
     fn replace_stale_entries(&self, name: &KeyName, these: &[&OpenedEntry]) -> Result<Vec<Change>> {
         let target = self.provider.describe_key(KeyRef::Name(name))?;
         let mut missing: BTreeSet<KekId> = target.also.iter().copied().chain([target.kek_id]).collect();
         // Each stays once.
-        let (stay, go): (Vec<&OpenedEntry>, Vec<&OpenedEntry>) =
+        let (mut stay, mut go): (Vec<&OpenedEntry>, Vec<&OpenedEntry>) =
             these.iter().partition(|one| missing.remove(&one.kek_id()));
         let mut new = Vec::new();
         if !missing.is_empty() {
             new = self.rewrap(name)?;
+            missing.retain(|id| new.iter().all(|one| one.kek_id() != *id));
             new.retain(|one| stay.iter().all(|there| there.kek_id() != one.kek_id()));
+        }
+        let has_all = missing.is_empty() && !target.siblings_unknown && !self.is_away;
+        if !has_all {
+            stay.append(&mut go);
         }
         let mut changes: Vec<Change> =
             go.iter().map(|one| Change { index: one.index, stays: false, added: std::mem::take(&mut new) }).collect();
@@ -165,8 +175,13 @@ impl Moves<'_> {
     }
 }
 
-/// Opens the entries that open, at least one, and returns symmetric ones first.
-fn open_all(provider: &dyn KeyProvider, core: &Core, copy: &SlotCopy, prefix: &Prefix) -> Result<Vec<OpenedEntry>> {
+/// Opens the entries that open, at least one, and returns symmetric ones first, and whether a token did not answer.
+fn open_all(
+    provider: &dyn KeyProvider,
+    core: &Core,
+    copy: &SlotCopy,
+    prefix: &Prefix,
+) -> Result<(Vec<OpenedEntry>, bool)> {
     let parsed: Vec<_> = copy.entries.iter().map(|entry| WrappedKey::parse(entry).ok()).collect();
     if parsed.iter().flatten().any(|entry| entry.algorithm() == WrappingAlgorithm::CustomerKey) {
         return Err(Error::new(
@@ -184,5 +199,5 @@ fn open_all(provider: &dyn KeyProvider, core: &Core, copy: &SlotCopy, prefix: &P
         }
     }
     let is_away = failures.iter().any(|error| error.kind().is_unavailable());
-    if opened.is_empty() || is_away { Err(most_actionable(failures)) } else { Ok(opened) }
+    if opened.is_empty() { Err(most_actionable(failures)) } else { Ok((opened, is_away)) }
 }

@@ -8,7 +8,7 @@ use super::store::{Stores, Use};
 use super::url::Target;
 use crate::app::App;
 use crate::files::{Output, PRIVATE_MODE, Sink};
-use crate::many::tree::{make_child, make_named};
+use crate::many::tree::{Node, make_child, make_named};
 use crate::range::Range;
 use clap::Args;
 use futures_util::stream::{self, TryStreamExt};
@@ -66,15 +66,21 @@ impl Get {
             return self.tree(app, &store, place, &open).await;
         }
         let name = place.object()?.filename().unwrap_or_default().to_owned();
+        // The name in a directory comes from the store: a symbolic link there is not followed.
+        let below = self.output.is_dir().then(|| plain_name(&name)).transpose()?;
+        let path = below.map_or_else(|| self.output.clone(), |name| self.output.join(name));
         // What would not have a place is not asked for.
-        let output = if self.output.is_dir() { self.output.join(plain_name(&name)?) } else { self.output.clone() };
-        let output = Output::of(Some(&output), self.force)?;
+        let output = Output::of(Some(&path), self.force)?;
         let stores = self.stores(app)?;
         let store = stores.open(place, Use::Read).await?;
         let answer = self.ask(&store, place, &open).await?;
         let meter = Meter::new(app, Some(answer.range.end - answer.range.start));
-        pour(answer, output.open(PRIVATE_MODE)?, place, &meter).await?;
-        if let Output::File(path, _) = &output {
+        let sink = match below {
+            Some(name) => self.create(&*make_named(&self.output, &Arc::default())?, name)?,
+            None => output.open(PRIVATE_MODE)?,
+        };
+        pour(answer, sink, place, &meter).await?;
+        if !matches!(output, Output::Stdout) {
             meter.line(&format!("get: {place} to {}", path.display()))?;
         }
         Ok(0)
@@ -90,6 +96,12 @@ impl Get {
         extensions.insert(open.clone());
         let options = GetOptions { range, extensions, ..GetOptions::default() };
         store.get_opts(from.path(), options).await.map_err(|error| fail::of(error, &from.to_string()))
+    }
+
+    fn create(&self, directory: &Node, name: &str) -> keyward::Result<Sink> {
+        let replace = if self.force { Replace::Yes } else { Replace::No };
+        let location = directory.location(name.as_ref())?;
+        Ok(Sink::File(AtomicFile::create_at(&location, replace, PRIVATE_MODE)?))
     }
 
     async fn tree(&self, app: &App, store: &EncryptedStore, place: &Target, open: &OpenWith) -> anyhow::Result<u8> {
@@ -116,9 +128,7 @@ impl Get {
                 for part in above {
                     directory = make_child(&directory, part.as_ref(), 0o777)?;
                 }
-                let replace = if self.force { Replace::Yes } else { Replace::No };
-                let file = AtomicFile::create_at(&directory.location(name.as_ref())?, replace, PRIVATE_MODE)?;
-                pour(answer, Sink::File(file), &from, meter).await?;
+                pour(answer, self.create(&directory, name)?, &from, meter).await?;
                 Ok(format!("get: {from} to {}", path.display()))
             }
         })
