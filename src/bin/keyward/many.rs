@@ -3,6 +3,7 @@
 
 pub(crate) mod already;
 mod bar;
+mod descriptors;
 pub(crate) mod interrupt;
 mod needs;
 mod outputs;

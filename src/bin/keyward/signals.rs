@@ -15,7 +15,7 @@ pub(crate) fn clean_up_on_termination() {
         for signal in &mut signals {
             // First of all: a share of a PIN may be on the screen.
             crate::ceremony::restore();
-            interrupt::is_ending();
+            interrupt::end_run();
             keyward::durable::remove_temporaries();
             crate::object::upload::give_all_up();
             interrupt::tell();

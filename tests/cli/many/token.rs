@@ -100,6 +100,45 @@ fn a_signal_ends_a_run_without_leaving_anything() {
     completes(&bench, 0);
 }
 
+/// Starts a run whose token serves some files and then answers late, and waits until `ready` says that they are ready.
+fn stalled(ready: impl Fn(usize, usize) -> bool) -> (Bench, std::process::Child) {
+    let (bench, uri) = faulty("C_Encrypt 40-1000000 delay 20s\n");
+    let command = command(&bench, &uri, "encrypt --key k -r t/. --output-dir s --jobs 1");
+    let mut child = interruptible(&command).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    loop {
+        let names = fs::read_dir(bench.path("s")).map(|names| names.map(|name| name.unwrap().file_name()).collect());
+        let names: Vec<_> = names.unwrap_or_default();
+        let named = names.iter().filter(|name| name.to_str().unwrap().ends_with(".kw")).count();
+        if ready(named, names.len() - named) {
+            return (bench, child);
+        }
+        assert!(child.try_wait().unwrap().is_none(), "the run ended with {named} of {} named", names.len());
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn finished_files_do_not_wait_for_a_slow_one() {
+    // What is seen before the token answers again has its name although no other file was finished meanwhile.
+    let (_bench, mut child) = stalled(|named, _| named >= 30);
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn signal_commits_what_is_ready() {
+    use std::os::unix::process::ExitStatusExt;
+    for signal in ["INT", "TERM"] {
+        let (bench, child) = stalled(|named, temporary| named + temporary >= 30);
+        assert!(Command::new("kill").args(["-s", signal, &child.id().to_string()]).status().unwrap().success());
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.signal().is_some(), "{signal}: {}", output.status);
+        let names: Vec<_> = tree(&bench.path("s")).into_keys().collect();
+        assert!(names.iter().all(|name| name.extension().is_some_and(|end| end == "kw")), "{signal}: {names:?}");
+        assert!(names.len() >= 29, "{signal}: {} files", names.len());
+    }
+}
+
 #[test]
 fn whoever_watches_sees_a_bar_and_others_the_summary_alone() {
     let (bench, uri) = faulty("C_Encrypt * delay 5ms\n");

@@ -1,6 +1,7 @@
 //! Whole trees there and back again.
 
 use super::{bench, plant, sealed, tree};
+use crate::bench::Done;
 use crate::life::json;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -142,4 +143,18 @@ fn permissions_and_times_are_those_of_the_input() {
         assert_eq!(bench.path(path).metadata().unwrap().permissions().mode() & 0o777, mode, "{path}");
     }
     assert_eq!(bench.path("back/t/tool").metadata().unwrap().modified().unwrap(), then);
+}
+
+#[test]
+fn few_threads_and_descriptors_make_a_run_slower_and_no_smaller() {
+    let bench = bench();
+    let files = plant(&bench.path("t"));
+    for (limit, output) in [("ulimit -n 32", "a"), ("ulimit -n 40", "b")] {
+        let mut command = bench.command("sh");
+        command.args(["-c", &format!("{limit}; ulimit -n; exec \"$0\" \"$@\"")]).arg(crate::bench::KEYWARD);
+        command.args(["encrypt", "-q", "--key", "k", "-r", "t", "--jobs", "16", "--output-dir", output]);
+        let done = Done::of(limit, command.env("KEYWARD_TOKEN", &bench.uri).output().unwrap());
+        assert_eq!(done.status, 0, "{limit}: {}", done.stderr);
+        assert_eq!(tree(&bench.path(output)).len(), files.len(), "{limit}");
+    }
 }

@@ -1,6 +1,7 @@
 //! The run itself: threads that take one file after the other.
 
 use super::bar::{Bar, Unit};
+use super::descriptors::Descriptors;
 use super::outputs::Job;
 use super::summary::{Skip, Summary};
 use super::{ManyArgs, Plan, interrupt};
@@ -12,7 +13,7 @@ use keyward::{Error, ErrorKind};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc::{self, SyncSender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -20,10 +21,12 @@ use std::time::{Duration, Instant};
 /// From this size on, a file is put on the disk by itself.
 const LARGE: u64 = 1 << 20;
 /// So much is put on the disk together.
-const BATCH_FILES: u64 = 1024;
+pub(super) const BATCH_FILES: u64 = 1024;
 const BATCH_BYTES: u64 = 64 << 20;
-/// So long what is finished waits for others: a run that is cut short loses no more.
+/// How long what is finished waits for others: a run that is killed loses no more.
 const BATCH_TIME: Duration = Duration::from_secs(2);
+/// How often it is looked whether a batch has waited long enough, or the program ends.
+const POLL: Duration = Duration::from_millis(100);
 
 /// What was done with a file.
 pub(crate) enum Did {
@@ -77,6 +80,8 @@ impl Run<'_> {
         let Plan { found, jobs, .. } = plan;
         let bytes = jobs.iter().map(|job| job.len).sum();
         let threads = self.args.jobs(self.app).min(jobs.len());
+        let descriptors = Descriptors::raised(threads);
+        let threads = descriptors.threads(threads);
         let at_work = AtWork {
             run: self,
             jobs: &jobs,
@@ -85,30 +90,37 @@ impl Run<'_> {
             next: AtomicUsize::new(0),
             stopped: AtomicBool::new(false),
             patience: threads,
-            batch_files: batch_files(threads),
+            batch_files: descriptors.batch_files(threads),
             state: Mutex::new(State {
                 summary: Summary { skipped: found.skipped, removed, ..Summary::default() },
                 ..State::default()
             }),
         };
-        if !self.app.quiet() {
-            interrupt::begin(jobs.len());
-        }
+        interrupt::begin(jobs.len(), !self.app.quiet());
         for (path, error) in found.failed {
             at_work.fail(&mut at_work.state(), &path, error.into());
         }
         let (full, batches) = mpsc::sync_channel(1);
         let at = &at_work;
+        // A thread that cannot be had makes the run slower, and no smaller.
+        let start = |name: &str| thread::Builder::new().name(format!("keyward-{name}"));
         thread::scope(|scope| {
-            // Waiting for the disk keeps nobody from the token.
-            scope.spawn(move || batches.into_iter().for_each(|batch| at.commit(batch)));
+            // Waiting for the disk keeps no other thread from the token.
+            let committing = start("commit").spawn_scoped(scope, move || at.commit_all(&batches));
+            let full = committing.is_ok().then_some(full);
+            if full.is_none() {
+                // Nothing waits for its name in vain.
+                interrupt::committed();
+            }
             thread::scope(|workers| {
-                for _ in 0..threads {
-                    workers.spawn(|| at.thread(&full));
+                for _ in 1..threads {
+                    if start("file").spawn_scoped(workers, || at.thread(full.as_ref())).is_err() {
+                        break;
+                    }
                 }
+                at.thread(full.as_ref());
             });
-            let rest = at.state().take_batch();
-            let _ = full.send(rest);
+            at.hand_over(at.state().take_batch(), full.as_ref());
             drop(full);
         });
         interrupt::end();
@@ -128,21 +140,6 @@ struct AtWork<'a, W> {
     patience: usize,
     batch_files: usize,
     state: Mutex<State>,
-}
-
-/// How many outputs go onto the disk together. Each of them is open, and so may be its directory; the same for the
-/// batches that wait.
-fn batch_files(threads: usize) -> usize {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let batches = threads as u64 + 3;
-    let wanted = batches * 2 * BATCH_FILES + 256;
-    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    let raised = maximum.map_or(wanted, |maximum| wanted.min(maximum));
-    let is_raised = current.is_some_and(|current| current < raised)
-        && setrlimit(Resource::Nofile, Rlimit { current: Some(raised), maximum }).is_ok();
-    let limit = if is_raised { Some(raised) } else { current };
-    let files = limit.map_or(BATCH_FILES, |limit| limit.saturating_sub(256) / (2 * batches));
-    usize::try_from(files.clamp(1, BATCH_FILES)).unwrap_or(1)
 }
 
 /// Outputs that wait for their names; whose they are, and what is said of them.
@@ -179,7 +176,7 @@ where
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn thread(&self, full: &SyncSender<Waiting>) {
+    fn thread(&self, full: Option<&SyncSender<Waiting>>) {
         while !self.stopped.load(Ordering::Relaxed) {
             let index = self.next.fetch_add(1, Ordering::Relaxed);
             let Some(job) = self.jobs.get(index) else { break };
@@ -192,6 +189,7 @@ where
                 Ok(Did::Wrote(file, told)) if job.len < LARGE => self.add((index, told), file, full),
                 Ok(Did::Wrote(file, told)) => {
                     let answer = file.commit().map(|()| Did::Changed(told));
+                    interrupt::wait_if_over();
                     self.settle(&mut self.state(), index, answer.map_err(Into::into));
                 }
                 other => self.settle(&mut self.state(), index, other),
@@ -199,7 +197,7 @@ where
         }
     }
 
-    fn add(&self, whose: (usize, String), file: AtomicFile, full: &SyncSender<Waiting>) {
+    fn add(&self, whose: (usize, String), file: AtomicFile, full: Option<&SyncSender<Waiting>>) {
         let mut state = self.state();
         state.batch.add(file);
         state.waiting.push(whose);
@@ -208,14 +206,45 @@ where
         if is_full || since.elapsed() >= BATCH_TIME {
             let batch = state.take_batch();
             drop(state);
-            // It fails only where the other thread has panicked, and then this run does.
-            let _ = full.send(batch);
+            self.hand_over(batch, full);
+        }
+    }
+
+    /// Gives a batch to the thread that commits, or commits it if there is none.
+    fn hand_over(&self, batch: Waiting, full: Option<&SyncSender<Waiting>>) {
+        match full {
+            // It fails only if the other thread has panicked, and then this run does.
+            Some(full) => drop(full.send(batch)),
+            None => self.commit(batch),
+        }
+    }
+
+    /// Commits the batches that are full, those that have waited long enough, and what is ready when the program ends.
+    fn commit_all(&self, batches: &Receiver<Waiting>) {
+        loop {
+            match batches.recv_timeout(POLL) {
+                Ok(batch) => self.commit(batch),
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) if interrupt::is_ending() => {
+                    let batch = self.state().take_batch();
+                    self.commit(batch);
+                    interrupt::committed();
+                }
+                Err(RecvTimeoutError::Timeout) => {
+                    let mut state = self.state();
+                    if state.since.is_some_and(|since| since.elapsed() >= BATCH_TIME) {
+                        let batch = state.take_batch();
+                        drop(state);
+                        self.commit(batch);
+                    }
+                }
+            }
         }
     }
 
     fn commit(&self, (batch, waiting): Waiting) {
         let answers = batch.commit();
-        interrupt::wait_if_ending();
+        interrupt::wait_if_over();
         let mut state = self.state();
         for ((index, told), answer) in waiting.into_iter().zip(answers) {
             let answer = answer.map(|()| Did::Changed(told));

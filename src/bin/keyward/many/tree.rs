@@ -1,6 +1,7 @@
 //! The directories of a run: each is opened when it is needed, and is then the one that was found, or nothing is done
 //! in it.
 
+use super::descriptors::Descriptors;
 use crate::files::cannot;
 use keyward::durable::{Directory, FileId, Location};
 use keyward::envelope::InputFile;
@@ -11,22 +12,30 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// How many directories stay open, whatever the size of the tree.
+/// How many directories stay open at most, whatever the size of the tree.
 const OPEN_DIRECTORIES: usize = 64;
 
 /// The directories that were used last, which are open.
-#[derive(Default)]
-pub(crate) struct Handles(Mutex<VecDeque<(FileId, Directory)>>);
+pub(crate) struct Handles {
+    open: Mutex<VecDeque<(FileId, Directory)>>,
+    most: usize,
+}
+
+impl Default for Handles {
+    fn default() -> Self {
+        Self { open: Mutex::default(), most: Descriptors::now().directories(OPEN_DIRECTORIES) }
+    }
+}
 
 impl Handles {
     fn get(&self, id: FileId) -> Option<Directory> {
-        let handles = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let handles = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         handles.iter().rev().find(|(one, _)| *one == id).map(|(_, directory)| directory.clone())
     }
 
     fn put(&self, id: FileId, directory: &Directory) {
-        let mut handles = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if handles.len() == OPEN_DIRECTORIES {
+        let mut handles = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if handles.len() >= self.most {
             handles.pop_front();
         }
         handles.push_back((id, directory.clone()));
@@ -188,7 +197,7 @@ mod tests {
         fs::write(path("moved/secret"), "x").unwrap();
         assert!(found.open().is_ok());
         // What has to be opened again is not another one, or a link to one.
-        handles.0.lock().unwrap().clear();
+        handles.open.lock().unwrap().clear();
         let error = found.open().unwrap_err();
         assert!(std::error::Error::source(&error).unwrap().to_string().contains("replaced"), "{error:?}");
         fs::rename(path("root/a"), path("other")).unwrap();
