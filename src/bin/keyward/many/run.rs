@@ -120,7 +120,9 @@ impl Run<'_> {
                 }
                 at.thread(full.as_ref());
             });
-            at.hand_over(at.state().take_batch(), full.as_ref());
+            // Not in one statement, which would hold the lock that committing takes.
+            let rest = at.state().take_batch();
+            at.hand_over(rest, full.as_ref());
             drop(full);
         });
         interrupt::end();
