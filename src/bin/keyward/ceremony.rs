@@ -132,7 +132,7 @@ fn tell_end(held: anyhow::Result<Ended>, bundle: &Path, rehearsal: Option<Rehear
             say("note", &format!("everybody has left for now; to go on: {resume}"));
             Ok(0)
         }
-        Ok(Ended::Stopped) => {
+        Ok(_) => {
             say("note", "it was decided that the ceremony ends here; the transcript and report.md say why");
             Ok(STOPPED)
         }

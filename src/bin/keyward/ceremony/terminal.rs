@@ -111,7 +111,7 @@ impl Terminal {
         match self.plan.token(token).map(|token| &token.custody) {
             Some(Custody::Shared { custodians, .. }) => listed(custodians, "or"),
             Some(Custody::Typed { by }) => by.to_string(),
-            None => String::new(),
+            _ => String::new(),
         }
     }
 
