@@ -19,6 +19,7 @@ mod entry;
 mod expect;
 mod fact;
 mod file_hash;
+mod format;
 mod id;
 mod interim;
 mod journal;
@@ -50,8 +51,8 @@ pub use living::{Living, compare, compare_key};
 pub use minisign::{WitnessKey, WitnessSecret};
 pub use name::{Name, Serial};
 pub use plan::{
-    Answers, Backup, BackupMethod, Custody, Destruction, ExportMechanism, Finding, KeyOrigin, Person, Plan, PlannedKey,
-    PlannedToken, Role, Usage,
+    Answers, Backup, BackupMethod, Custody, Destruction, ExportMechanism, Finding, HandoutWay, KeyOrigin, Person, Plan,
+    PlannedKey, PlannedToken, Role, Usage,
 };
 pub use report::report;
 pub use room::{CheckValueOf, Consent, Handout, News, Room, Ruling, Trouble, Wanted};
@@ -60,6 +61,6 @@ pub use statement::{InterimStatement, Statement};
 pub use status::{Status, StepStatus};
 pub use step::{Step, StepId, StepKind};
 pub use transcript::{Attempt, Progress, Torn, Transcript};
-pub use verify::{DestroyedClaim, KeyClaim, TokenClaim, Verification, Verify};
+pub use verify::{DestroyedClaim, KeyClaim, TokenClaim, Verdict, Verification, Verify};
 
 pub use crate::audit::{Hash, Id};

@@ -1,6 +1,7 @@
 //! What keys are called, what data keys and wrapped keys are, and the two traits that are the seam
 //! of the whole crate: [`KeyProvider`] and [`KeyAdmin`].
 
+mod advice;
 mod context;
 mod customer;
 mod data_key;

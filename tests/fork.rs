@@ -4,7 +4,7 @@
 
 use keyward::testkit::SoftToken;
 use keyward::token::{Module, Token, TokenOptions};
-use keyward::{AlgorithmChoice, DataKeyLength, EncryptionContext, ErrorKind, KeyAdmin, KeyName, KeyProvider};
+use keyward::{AlgorithmChoice, DataKey, DataKeyLength, EncryptionContext, ErrorKind, KeyAdmin, KeyName, KeyProvider};
 use std::time::Duration;
 
 /// What `child` returns, as the exit status of a forked process.
@@ -25,8 +25,21 @@ fn in_a_child(child: impl FnOnce() -> i32) -> i32 {
     }
 }
 
+/// A child has zeros in the place of a data key, under which nothing may be encrypted. Keys of its own it may have.
+fn a_child_has_no_data_key_of_its_parent() {
+    let key = DataKey::from_slice(&[7; 32]).unwrap();
+    let status = in_a_child(|| {
+        let used = std::panic::catch_unwind(|| key.expose_secret().to_vec());
+        let own = DataKey::from_slice(&[8; 32]).unwrap();
+        i32::from(used.is_ok()) + 2 * i32::from(own.expose_secret() != [8; 32])
+    });
+    assert_eq!(status, 0, "1: the key of the parent can be used; 2: no key of its own can");
+    assert_eq!(key.expose_secret(), [7; 32]);
+}
+
 #[test]
 fn a_forked_child_is_refused_and_harms_nobody() {
+    a_child_has_no_data_key_of_its_parent();
     #[cfg(feature = "governed")]
     a_log_is_written_by_the_process_that_opened_it();
     let soft = SoftToken::new();

@@ -129,7 +129,7 @@ fn ceremonies(corpus: &Path) -> Result<()> {
 
     let directory = tempfile::tempdir()?;
     let bundle = Bundle::create(&directory.path().join("bundle"), &text)?;
-    let mut journal = Journal::begin(&bundle, Begin { rehearsal: true, tool: "1".into() })?;
+    let mut journal = Journal::begin(&bundle, Begin::new("1").rehearsal(true))?;
     let steps = script(&Plan::parse(&text)?);
     let (step, by) = (&steps[0].id, &steps[0].confirmed_by);
     journal.intent(step, by)?;

@@ -9,8 +9,11 @@ use crate::audit::Hash;
 use crate::durable::{AtomicFile, Replace, is_temporary, sync_entry};
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::KeyName;
+use rustix::fs::{CWD, Dir, Mode, OFlags, openat};
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// The longest of the other files of a bundle, in bytes.
@@ -29,7 +32,7 @@ const SIGNATURES: &str = "signatures";
 /// | `plan.toml` | the plan, byte for byte |
 /// | `transcript.jsonl` | what was done, a line each, every line hashed over the one before |
 /// | `keys/NAME@TOKEN.pem` | the public halves of RSA keys |
-/// | `report.md` | the transcript for people, made from it and nothing else |
+/// | `report.md` | the transcript for people, made from plan and transcript alone when it is closed; its bytes are what is signed |
 /// | `signatures/WITNESS.minisig` | what witnesses signed |
 /// | `signatures/WITNESS@ENTRIES.minisig` | what a witness signed at a pause |
 #[derive(Clone, Debug)]
@@ -124,6 +127,7 @@ impl Bundle {
     /// # Errors
     /// `Io`.
     pub fn write_public_key(&self, key: &KeyName, token: &Name, pem: &str) -> Result<Hash> {
+        self.make_directory(KEYS)?;
         self.write(&Self::key_file(key.as_str(), token), pem.as_bytes())?;
         Ok(Hash::of(&[pem.as_bytes()]))
     }
@@ -143,12 +147,12 @@ impl Bundle {
         self.write(REPORT, report.as_bytes())
     }
 
-    /// The report that stands in it; none where there is none.
-    pub(super) fn report_text(&self) -> Result<Option<String>> {
-        match self.path.join(REPORT).try_exists() {
-            Ok(false) => Ok(None),
-            _ => self.text(REPORT, MAX_FILE).map(Some),
-        }
+    /// Returns the bytes of its report, which witnesses sign.
+    ///
+    /// # Errors
+    /// `Io` if there is none or it cannot be read; `InvalidArgument` if it is too long.
+    pub fn report_bytes(&self) -> Result<Vec<u8>> {
+        self.bytes(REPORT, MAX_FILE)
     }
 
     /// Its plan.
@@ -212,11 +216,13 @@ impl Bundle {
 
     fn names(&self, below: &str) -> Result<Vec<String>> {
         let path = self.path.join(below);
-        let failed = |error| Error::io(format!("cannot read '{}'", path.display()), error);
+        let failed = |error: io::Error| Error::io(format!("cannot read '{}'", path.display()), error);
+        let directory = self.open_inside(below, OFlags::DIRECTORY).map_err(failed)?;
         let mut names = Vec::new();
-        for entry in fs::read_dir(&path).map_err(failed)? {
-            let name = entry.map_err(failed)?.file_name();
-            if !is_temporary(&name) {
+        for entry in Dir::read_from(&directory).map_err(|error| failed(error.into()))? {
+            let entry = entry.map_err(|error| failed(error.into()))?;
+            let name = OsStr::from_bytes(entry.file_name().to_bytes());
+            if name != "." && name != ".." && !is_temporary(name) {
                 names.push(name.to_string_lossy().into_owned());
             }
         }
@@ -239,7 +245,8 @@ impl Bundle {
         let path = self.path.join(name);
         let failed = |error| Error::io(format!("cannot read '{}'", path.display()), error);
         let mut bytes = Vec::new();
-        let file = File::open(&path).map_err(failed)?;
+        // Without waiting for the writer of a pipe.
+        let file = self.open_inside(name, OFlags::NONBLOCK).map_err(failed)?;
         // A pipe or a device would be read without end.
         if !file.metadata().map_err(failed)?.is_file() {
             return Err(failed(io::ErrorKind::InvalidInput.into()));
@@ -252,6 +259,22 @@ impl Bundle {
         Ok(bytes)
     }
 
+    /// Opens what is in the bundle itself: a link at any place below its directory is an error, because what it leads to
+    /// is not what is copied, archived and signed.
+    fn open_inside(&self, name: &str, flags: OFlags) -> io::Result<File> {
+        let directory = OFlags::DIRECTORY | OFlags::CLOEXEC;
+        // The path of the bundle itself may be a link: the caller has chosen it.
+        let mut at = openat(CWD, &self.path, directory, Mode::empty())?;
+        if name.is_empty() {
+            return Ok(at.into());
+        }
+        let (above, last) = name.rsplit_once('/').map_or((None, name), |(above, last)| (Some(above), last));
+        if let Some(above) = above {
+            at = openat(&at, above, directory | OFlags::NOFOLLOW, Mode::empty())?;
+        }
+        Ok(openat(&at, last, flags | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?.into())
+    }
+
     fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
         let path = self.path.join(name);
         let mut file = AtomicFile::create(&path, Replace::Yes)?;
@@ -261,9 +284,12 @@ impl Bundle {
 
     fn make_directory(&self, name: &str) -> Result<()> {
         let path = self.path.join(name);
+        let failed = |error| Error::io(format!("cannot make '{}'", path.display()), error);
         match fs::create_dir(&path) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                Err(Error::io(format!("cannot make '{}'", path.display()), error))
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(failed(error)),
+            // What is written belongs into the bundle, and not where a link leads.
+            Err(_) if !path.symlink_metadata().map_err(failed)?.is_dir() => {
+                Err(failed(io::ErrorKind::NotADirectory.into()))
             }
             _ => sync_entry(&path),
         }

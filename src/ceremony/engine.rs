@@ -38,6 +38,7 @@ use std::sync::Arc;
 
 /// On which tokens a ceremony takes place.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Venue {
     /// On those that the plan names.
     Tokens,
@@ -57,6 +58,7 @@ impl Venue {
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Ended {
     /// Every step is done, and the transcript is closed.
     Closed {
@@ -118,7 +120,7 @@ impl<'a> Engine<'a> {
             return Err(Error::new(ErrorKind::InvalidArgument, format!("the plan contradicts itself: {finding}"))
                 .with_hint("`keyward ceremony plan lint` says all that does"));
         }
-        let journal = Journal::begin(bundle, Begin { rehearsal: venue.is_rehearsal(), tool: tool.to_owned() })?;
+        let journal = Journal::begin(bundle, Begin::new(tool).rehearsal(venue.is_rehearsal()))?;
         Ok(Self::new(bundle, plan, journal, venue, room))
     }
 

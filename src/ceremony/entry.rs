@@ -6,9 +6,6 @@ use crate::audit::{Hash, Id};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// The version of the format, as the first line of a transcript has it.
-pub(super) const FORMAT: u32 = 1;
-
 /// What a line of a transcript says. No secret is ever part of one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
@@ -16,7 +13,7 @@ pub(super) const FORMAT: u32 = 1;
 pub enum Entry {
     /// The first line: which plan is run by what.
     Begun {
-        /// The version of the format.
+        /// The version of the format, that of the plan.
         format: u32,
         /// What the plan calls the ceremony.
         ceremony: Name,
@@ -111,6 +108,7 @@ fn is_false(flag: &bool) -> bool {
 /// How a step ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum Outcome {
     /// It was done.
     Ok,
@@ -132,6 +130,7 @@ impl Outcome {
 /// What people decide where something is not as expected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum Decision {
     /// The step is done again.
     Again,
@@ -171,6 +170,11 @@ pub enum Fact {
         /// Whether a network interface is up.
         network: bool,
     },
+    /// The libraries that are mapped into the program, and were not recorded before. From format 2 on.
+    Libraries {
+        /// Their files.
+        files: Vec<ModuleFact>,
+    },
     /// A token, as it describes itself.
     Token {
         /// What the plan calls it.
@@ -185,6 +189,10 @@ pub enum Fact {
         model: String,
         /// The version of the firmware.
         firmware: String,
+        /// Bytes of the token's generator, on which the ids of its keys depend; of a token that is initialized later,
+        /// none. From format 2 on.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        random: Option<Id>,
     },
     /// A share of a PIN that was handed out and typed back.
     Share {
@@ -287,8 +295,9 @@ pub enum Fact {
     },
 }
 
-/// A module file.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// A file with code: a module, or a library.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct ModuleFact {
     /// Where it is.
     pub path: String,
@@ -296,8 +305,17 @@ pub struct ModuleFact {
     pub sha256: Hash,
 }
 
+impl ModuleFact {
+    /// Returns the fact that a file has this hash.
+    #[must_use]
+    pub fn new(path: impl Into<String>, sha256: Hash) -> Self {
+        Self { path: path.into(), sha256 }
+    }
+}
+
 /// An object on a token.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct ObjectFact {
     /// Its class: `secret-key`, `private-key`, `public-key`, `certificate`, `data` or `other`.
     pub class: String,
@@ -309,4 +327,12 @@ pub struct ObjectFact {
     /// Whether it is a key that could leave the token, or of which the token does not say that it cannot.
     #[serde(default, skip_serializing_if = "is_false")]
     pub extractable: bool,
+}
+
+impl ObjectFact {
+    /// Returns an object without a `CKA_ID` that cannot leave the token.
+    #[must_use]
+    pub fn new(class: impl Into<String>, label: impl Into<String>) -> Self {
+        Self { class: class.into(), label: label.into(), id: String::new(), extractable: false }
+    }
 }

@@ -15,10 +15,17 @@ impl Fact {
                 all.push(format!("swap {}, core dumps {}, network {}", is(swap), is(core_dumps), is(network)));
                 all
             }
-            Self::Token { token, serial, label, manufacturer, model, firmware } => vec![format!(
-                "{token}: serial '{serial}', label '{label}', manufacturer '{manufacturer}', model '{model}', firmware \
-                 {firmware}"
-            )],
+            Self::Libraries { files } => {
+                files.iter().map(|file| format!("library {}: {}", file.path, file.sha256)).collect()
+            }
+            Self::Token { token, serial, label, manufacturer, model, firmware, random } => {
+                let mut all = vec![format!(
+                    "{token}: serial '{serial}', label '{label}', manufacturer '{manufacturer}', model '{model}', \
+                     firmware {firmware}"
+                )];
+                all.extend(random.iter().map(|random| format!("random bytes of its generator: {random}")));
+                all
+            }
             Self::Share { index, threshold, shares, digest } => {
                 vec![format!("share {index} of {shares}, {threshold} needed, digest {digest}")]
             }

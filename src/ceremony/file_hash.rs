@@ -2,9 +2,11 @@
 
 use crate::audit::Hash;
 use crate::error::{Error, Result};
+use rustix::fs::OFlags;
 use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// The SHA-256 hash of a file, as `sha256sum` has it: of the program itself, or of a module.
@@ -13,8 +15,8 @@ use std::path::Path;
 /// `Io` where it cannot be read, or is no file.
 pub fn file_hash(path: &Path) -> Result<Hash> {
     let hash = || -> io::Result<Hash> {
-        let mut file = File::open(path)?;
-        // A pipe or a device would be read without end.
+        // Without waiting for the writer of a pipe. A pipe or a device would be read without end.
+        let mut file = File::options().read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path)?;
         if !file.metadata()?.is_file() {
             return Err(io::ErrorKind::InvalidInput.into());
         }

@@ -1,7 +1,8 @@
 //! Writing a transcript: every line is on the disk before anything follows from it.
 
 use super::bundle::Bundle;
-use super::entry::{Decision, Entry, FORMAT, Fact, Outcome};
+use super::entry::{Decision, Entry, Fact, Outcome};
+use super::format;
 use super::id::RunId;
 use super::interim;
 use super::line::{Line, MAX_LEN};
@@ -12,7 +13,7 @@ use super::transcript::{End, Progress, Transcript};
 use crate::audit::{Hash, Id, sealed};
 use crate::durable::sync_entry;
 use crate::error::{Error, ErrorKind, Result};
-use rustix::fs::{FallocateFlags, FlockOperation, fallocate, flock};
+use rustix::fs::{FallocateFlags, FlockOperation, OFlags, fallocate, flock};
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -24,16 +25,34 @@ const ROOM: u64 = 32 * 1024;
 /// How often the lock is asked for, and the time between.
 const ATTEMPTS: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(20);
+/// Neither through a link out of the bundle, nor waiting for the other end of a pipe.
+const IN_THE_BUNDLE: i32 = OFlags::NOFOLLOW.union(OFlags::NONBLOCK).bits().cast_signed();
 /// The longest text that people give, in bytes.
 const MAX_TEXT: usize = 2000;
 
 /// What a run begins with.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Begin {
     /// Whether it is a rehearsal.
     pub rehearsal: bool,
     /// The version of the program.
     pub tool: String,
+}
+
+impl Begin {
+    /// Returns the beginning of a ceremony with this version of the program.
+    #[must_use]
+    pub fn new(tool: impl Into<String>) -> Self {
+        Self { rehearsal: false, tool: tool.into() }
+    }
+
+    /// Makes it that of a rehearsal, if it is one.
+    #[must_use]
+    pub fn rehearsal(mut self, rehearsal: bool) -> Self {
+        self.rehearsal = rehearsal;
+        self
+    }
 }
 
 /// The transcript of a run that is going on. Nobody else can write to it meanwhile.
@@ -56,7 +75,7 @@ impl Journal {
     /// Begins the transcript of a bundle with a new run id.
     ///
     /// # Errors
-    /// `OutputExists` where it has begun already; `Io` where it cannot be written, or another process has it open.
+    /// `InvalidArgument` if the plan is of an older format; `OutputExists` where it has begun already; `Io` where it cannot be written, or another process has it open.
     pub fn begin(bundle: &Bundle, begin: Begin) -> Result<Self> {
         Self::begin_with(bundle, begin, sealed::now)
     }
@@ -64,6 +83,7 @@ impl Journal {
     pub(super) fn begin_with(bundle: &Bundle, begin: Begin, now: fn() -> String) -> Result<Self> {
         let text = bundle.plan_text()?;
         let plan = Plan::parse(&text)?;
+        format::check_current(plan.format)?;
         let path = bundle.transcript_path();
         let mut file = open_locked(&path, true)?;
         let mut there = Vec::new();
@@ -80,8 +100,8 @@ impl Journal {
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
         let mut journal = Self { path, file, host, len: 0, lines: Vec::new(), progress: Progress::default(), run, now };
         let Begin { rehearsal, tool } = begin;
-        let plan_hash = Plan::hash(&text);
-        journal.append(Entry::Begun { format: FORMAT, ceremony: plan.id, plan: plan_hash, run, tool, rehearsal })?;
+        let (format, plan_hash) = (plan.format, Plan::hash(&text));
+        journal.append(Entry::Begun { format, ceremony: plan.id, plan: plan_hash, run, tool, rehearsal })?;
         sync_entry(&journal.path)?;
         Ok(journal)
     }
@@ -302,8 +322,9 @@ fn check_text(text: &str) -> Result<()> {
 
 /// The transcript, with its lock held until the file is closed.
 fn open_locked(path: &Path, create: bool) -> Result<File> {
-    let file = File::options().read(true).write(true).create(create).truncate(false).mode(0o644).open(path);
-    let file = file.map_err(|error| cannot("open", path, error))?;
+    let mut options = File::options();
+    options.read(true).write(true).create(create).truncate(false).mode(0o644).custom_flags(IN_THE_BUNDLE);
+    let file = options.open(path).map_err(|error| cannot("open", path, error))?;
     for _ in 0..ATTEMPTS {
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => return Ok(file),
@@ -317,7 +338,7 @@ fn open_locked(path: &Path, create: bool) -> Result<File> {
 
 /// Whether a run has the transcript open.
 pub(super) fn is_locked(path: &Path) -> bool {
-    let Ok(file) = File::open(path) else { return false };
+    let Ok(file) = File::options().read(true).custom_flags(IN_THE_BUNDLE).open(path) else { return false };
     flock(&file, FlockOperation::NonBlockingLockShared) == Err(rustix::io::Errno::WOULDBLOCK)
 }
 
@@ -352,7 +373,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("bundle");
         let bundle = Bundle::create(&path, &Answers::example().to_toml()).unwrap();
-        let begin = Begin { rehearsal: false, tool: "test".into() };
+        let begin = Begin::new("test");
         let mut journal = Journal::begin_with(&bundle, begin, now).unwrap();
         let (step, olga): (StepId, Name) = ("host/check".into(), "olga".parse().unwrap());
         // The same time is not backwards.
@@ -394,7 +415,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("bundle");
         let bundle = Bundle::create(&path, &Answers::example().to_toml()).unwrap();
-        let begin = Begin { rehearsal: false, tool: "test".into() };
+        let begin = Begin::new("test");
         drop(Journal::begin_with(&bundle, begin, || "2999-01-31T08:15:00.000000Z".into()).unwrap());
         let before = std::fs::read(bundle.transcript_path()).unwrap();
         // With a torn end, which stays where nothing is decided.

@@ -46,9 +46,10 @@ const USAGE: [&str; 7] =
 /// The provider may use the keys of the bundle, of whichever provenance they are there, and is made for this alone:
 ///
 /// ```no_run
-/// use keyward::{ceremony::{Bundle, Verify, compare}, hsm::HsmProvider, key::Provenance, token::Token};
+/// use keyward::{ceremony::{Bundle, Verdict, Verify, compare}, hsm::HsmProvider, key::Provenance, token::Token};
 /// # fn token() -> keyward::Result<Token> { unimplemented!() }
 /// let found = Verify::new(&Bundle::open("2026-11-payments".as_ref())?).run()?;
+/// assert_eq!(found.verdict(), Verdict::Verified);
 /// let hsm = HsmProvider::new(token()?)
 ///     .only(found.key_names())
 ///     .accept([Provenance::TrustedWrap, Provenance::Components]);
@@ -60,7 +61,7 @@ const USAGE: [&str; 7] =
 /// # Errors
 /// `NotAuthentic` where something is wrong with the bundle itself: then no token is asked. Those of the token.
 pub fn compare(verification: &Verification, hsm: &HsmProvider) -> Result<Living> {
-    if !verification.is_ok() {
+    if !verification.is_intact() {
         return Err(Error::new(ErrorKind::NotAuthentic, "the bundle is not as it should be: no token is asked"));
     }
     let mut living = Living::of(hsm);

@@ -19,6 +19,18 @@ const SECRET_LEN: usize = 158;
 const COMMENTS: [&str; 2] =
     ["untrusted comment: keyward ceremony", "untrusted comment: signature from minisign secret key"];
 
+/// The points of Ed25519 whose order divides eight, in every encoding, without the bit of the sign. For such a key anyone
+/// can sign: the challenge, times the key, has eight values at most.
+const SMALL_ORDER: [&str; 7] = [
+    "0000000000000000000000000000000000000000000000000000000000000000",
+    "0100000000000000000000000000000000000000000000000000000000000000",
+    "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+    "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+    "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+    "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+    "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+];
+
 /// The Ed25519 public key of a witness.
 ///
 /// It is what the second line of a `minisign.pub` file has; the whole text of such a file is taken as well.
@@ -80,6 +92,13 @@ fn is_canonical(text: &str) -> bool {
         && again.is_ok_and(|again| again.trim_end() == text.trim_end())
 }
 
+fn is_of_small_order(base64: &str) -> bool {
+    let bytes = Base64::decode_vec(base64).unwrap_or_default();
+    let Some((sign, point)) = bytes.split_last().filter(|_| bytes.len() == 42) else { return true };
+    let digits: String = point[10..].iter().chain([&(sign & 0x7f)]).map(|byte| format!("{byte:02x}")).collect();
+    SMALL_ORDER.contains(&&*digits)
+}
+
 fn id(keynum: &[u8]) -> String {
     keynum.iter().rev().map(|byte| format!("{byte:02X}")).collect()
 }
@@ -102,6 +121,10 @@ impl FromStr for WitnessKey {
         // One key has one spelling.
         if again != base64 || !base64.starts_with("RW") {
             return Err(refused());
+        }
+        if is_of_small_order(base64) {
+            let message = "anyone can sign for this public key: it is a point of small order";
+            return Err(Error::new(ErrorKind::InvalidArgument, message));
         }
         Ok(Self { key, base64: base64.into() })
     }

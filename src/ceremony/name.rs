@@ -64,6 +64,7 @@ impl<'de> Deserialize<'de> for Name {
 
 /// Which token a plan means: one with this serial number, or any that is not initialized yet.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Serial {
     /// Any that is not initialized. Its serial number is recorded once it is: SoftHSM has none before.
     Free,

@@ -7,7 +7,8 @@ pub(super) mod secrets;
 mod template;
 
 pub use lint::Finding;
-pub use parts::{Backup, BackupMethod, Custody, Destruction, ExportMechanism, KeyOrigin, Usage};
+pub(super) use lint::is_invisible;
+pub use parts::{Backup, BackupMethod, Custody, Destruction, ExportMechanism, HandoutWay, KeyOrigin, Usage};
 pub use template::Answers;
 
 use super::minisign::WitnessKey;
@@ -35,7 +36,7 @@ pub(super) const MAX_LEN: usize = 256 * 1024;
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Plan {
-    /// The version of the format: 1.
+    /// The version of the format: 2. Plans of format 1 are read so that their bundles verify; none is run any more.
     #[serde(deserialize_with = "read::format")]
     pub format: u32,
     /// What the ceremony is called.
@@ -75,6 +76,7 @@ pub struct Person {
 /// What somebody does in a ceremony.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum Role {
     /// Sits at the keyboard and confirms what nobody else does.
     Operator,

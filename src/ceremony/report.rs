@@ -3,13 +3,13 @@
 use super::entry::{Entry, Fact};
 use super::line::Line;
 use super::plan::Plan;
-use super::script::{escape, script};
+use super::script::{escape_in, script};
 use super::transcript::Transcript;
 use super::words;
 use std::fmt::Write;
 
 /// The report of a ceremony as Markdown that prints well, made from its plan and transcript alone: the same ones make
-/// the same report.
+/// the same report. Its wording belongs to the format of the plan: a witness signs no other.
 #[must_use]
 pub fn report(plan: &Plan, transcript: &Transcript) -> String {
     let mut out = String::new();
@@ -20,6 +20,7 @@ pub fn report(plan: &Plan, transcript: &Transcript) -> String {
 
 fn write(out: &mut String, plan: &Plan, transcript: &Transcript) -> std::fmt::Result {
     let lines = transcript.lines();
+    let escape = |text: &str| escape_in(plan.format, text);
     writeln!(out, "# Report of the key ceremony {}\n", plan.id)?;
     let Some(Entry::Begun { ceremony, plan: hash, run, tool, rehearsal, .. }) = lines.first().map(|line| &line.entry)
     else {
@@ -42,7 +43,7 @@ fn write(out: &mut String, plan: &Plan, transcript: &Transcript) -> std::fmt::Re
     }
     people(out, plan)?;
     steps(out, plan, transcript)?;
-    exceptions(out, lines)?;
+    exceptions(out, plan.format, lines)?;
     writeln!(out, "\n## What was seen")?;
     for line in lines {
         if let Entry::Outcome { step, facts, .. } = &line.entry
@@ -66,7 +67,7 @@ fn people(out: &mut String, plan: &Plan) -> std::fmt::Result {
     writeln!(out, "\n## People\n\n| name | | roles | key |\n|---|---|---|---|")?;
     for person in &plan.people {
         let roles: Vec<_> = person.roles.iter().map(|role| role.name()).collect();
-        let full = escape(person.full_name.as_deref().unwrap_or_default());
+        let full = escape_in(plan.format, person.full_name.as_deref().unwrap_or_default());
         let key = person.minisign.as_ref().map_or_else(String::new, |key| format!("`{}`", key.to_base64()));
         writeln!(out, "| {} | {full} | {} | {key} |", person.name, roles.join(", "))?;
     }
@@ -90,7 +91,8 @@ fn steps(out: &mut String, plan: &Plan, transcript: &Transcript) -> std::fmt::Re
 }
 
 /// What was not as planned.
-fn exceptions(out: &mut String, lines: &[Line]) -> std::fmt::Result {
+fn exceptions(out: &mut String, format: u32, lines: &[Line]) -> std::fmt::Result {
+    let escape = |text: &str| escape_in(format, text);
     writeln!(out, "\n## Deviations and interruptions\n")?;
     let mut any = false;
     for line in lines {

@@ -2,6 +2,7 @@
 
 use super::entry::Fact;
 use super::name::Name;
+use super::plan::HandoutWay;
 use super::shares::Share;
 use super::step::Step;
 use crate::audit::Hash;
@@ -36,7 +37,8 @@ pub trait Room {
     /// Where nobody can be asked.
     fn secret(&mut self, wanted: &Wanted<'_>) -> Result<Option<Zeroizing<String>>>;
 
-    /// Shows a share to its custodian alone, until she says that she has written it down. Afterwards nobody sees it.
+    /// Gives a share to its custodian alone, by the way that the plan names. One that is shown is shown until she says
+    /// that she has written it down, and cannot be seen afterwards.
     ///
     /// # Errors
     /// Where it cannot be shown, or nobody says so.
@@ -57,6 +59,7 @@ pub trait Room {
 
 /// What becomes of a step that is read aloud.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Consent {
     /// It was confirmed.
     Given,
@@ -127,6 +130,7 @@ pub struct Trouble<'a> {
 
 /// What people decide.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Ruling {
     /// It is tried again.
     Again,
@@ -219,6 +223,8 @@ pub struct Handout<'a> {
     pub share: &'a Share,
     /// How many shares there are.
     pub shares: usize,
+    /// By which way the plan has her get it.
+    pub way: HandoutWay,
     /// Whether it is a rehearsal, whose shares open nothing.
     pub rehearsal: bool,
 }

@@ -2,11 +2,13 @@
 
 mod markdown;
 
-pub(super) use markdown::escape;
+pub(super) use markdown::escape_in;
 pub use markdown::to_markdown;
 
 use super::name::Name;
-use super::plan::{Backup, BackupMethod, Custody, ExportMechanism, KeyOrigin, Plan, PlannedKey, PlannedToken, Role};
+use super::plan::{
+    Backup, BackupMethod, Custody, ExportMechanism, HandoutWay, KeyOrigin, Plan, PlannedKey, PlannedToken, Role,
+};
 use super::step::{Step, StepKind};
 
 /// The steps of a plan.
@@ -62,6 +64,9 @@ impl Script<'_> {
                 expect.push(line);
             }
         }
+        if self.plan.format >= 2 {
+            expect.push("the libraries of the program are recorded".into());
+        }
         expect.push("the clock shows the time of the day".into());
         expect.push("swap, core dumps and network are as the witnesses are told".into());
         self.push(StepKind::CheckHost, None, "The host, the program and the modules are checked.".into(), expect);
@@ -94,13 +99,11 @@ impl Script<'_> {
         self.push(StepKind::InitializeToken { token: on() }, token.officer.as_ref(), announce, expect);
 
         let (by, announce, expect) = match &token.custody {
-            Custody::Shared { length, threshold, custodians } => {
+            Custody::Shared { length, threshold, custodians, handout } => {
                 let shares = custodians.len();
                 for (index, custodian) in (1..=u8::MAX).zip(custodians) {
-                    let announce = format!(
-                        "{custodian} alone looks at the screen, writes down share {index} of {shares} of the PIN of \
-                         '{name}', and types it back."
-                    );
+                    let announce =
+                        handing_out(*handout, custodian, &format!("{index} of {shares} of the PIN of '{name}'"));
                     let expect = vec!["what was typed back is the share".into(), "its digest is recorded".into()];
                     let kind = StepKind::HandOutShare { token: on(), custodian: custodian.clone(), index };
                     self.push(kind, Some(custodian), announce, expect);
@@ -220,6 +223,20 @@ impl Script<'_> {
             let announce = format!("{witness} says that the transcript tells what was done.");
             let expect = vec![format!("{witness} signs the bundle afterwards, on a machine that is not this one")];
             self.push(StepKind::SignOff { witness: witness.clone() }, Some(witness), announce, expect);
+        }
+    }
+}
+
+fn handing_out(way: HandoutWay, custodian: &Name, which: &str) -> String {
+    match way {
+        HandoutWay::Screen => {
+            format!("{custodian} alone looks at the screen, writes down share {which}, and types it back.")
+        }
+        HandoutWay::Paper => {
+            format!("Share {which} is printed. {custodian} alone takes the paper, and types it back.")
+        }
+        HandoutWay::File => {
+            format!("Share {which} goes into a file on a medium of {custodian}, who alone reads it and types it back.")
         }
     }
 }

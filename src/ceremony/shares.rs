@@ -7,7 +7,7 @@
 //! whenever it is used, and whoever reads that memory has it. What splitting gives is that no single custodian can use
 //! the token, and that some of them may lose their paper.
 //!
-//! What is split is the PIN and random bytes after it, 16 bytes at least. So even the digests of all shares, which a
+//! What is split is the PIN and random bits after it, 16 bytes at least. So even the digests of all shares, which a
 //! transcript tells, together with all but one of the shares that are needed, leave 2^128 things to try, however
 //! short the PIN is that a token allows.
 
@@ -57,8 +57,7 @@ pub fn split(
             format!("a PIN is split into {MIN_THRESHOLD} to {MAX_SHARES} shares, and no more of them open it");
         return Err(Error::new(ErrorKind::InvalidArgument, message));
     }
-    let mut secret = pin.to_secret();
-    random(pin::padding(&mut secret, pin))?;
+    let secret = pin.to_secret(&mut random)?;
     let values = field::split(&secret, threshold, shares, random)?;
     values.into_iter().zip(1..).map(|(value, index)| Share::new(*set, pin.len(), threshold, index, value)).collect()
 }

@@ -29,6 +29,7 @@ pub struct Status {
 
 /// The state of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum StepStatus {
     /// Nobody has begun it.
     Waiting,

@@ -34,6 +34,7 @@ pub(super) enum End {
 
 /// Bytes at the end of a transcript that are no line, left by a run that was interrupted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Torn {
     /// How many.
     pub length: u64,

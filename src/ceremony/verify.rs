@@ -5,7 +5,7 @@ pub(super) mod facts;
 mod files;
 mod steps;
 
-pub(super) use claims::serials;
+pub(super) use claims::by_name;
 pub use claims::{DestroyedClaim, KeyClaim, TokenClaim};
 
 use super::bundle::Bundle;
@@ -46,6 +46,8 @@ pub struct Verification {
     pub head: Option<Hash>,
     /// What is wrong. A bundle with any is not to be relied on.
     pub findings: Vec<Finding>,
+    /// Whether this version would word the report otherwise. It is no finding: what the witnesses signed is the file.
+    pub is_report_reworded: bool,
     /// The witnesses whose signatures are right.
     pub signed_by: Vec<Name>,
     /// What differed from the plan and was accepted by people.
@@ -67,11 +69,50 @@ pub struct Verification {
     pub destroyed: Vec<DestroyedClaim>,
 }
 
-impl Verification {
-    /// Whether nothing is wrong.
+/// What a verification comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Verdict {
+    /// Nothing is wrong, and everything was done as planned.
+    Verified,
+    /// Nothing is wrong with the bundle, and people accepted something that was not as planned.
+    Deviations,
+    /// Nothing is wrong with the bundle, and it is that of a rehearsal: no key of it is worth anything.
+    Rehearsal,
+    /// Something is wrong.
+    Refused,
+}
+
+impl Verdict {
+    /// The verdict as a word.
     #[must_use]
-    pub fn is_ok(&self) -> bool {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Verified => "verified",
+            Self::Deviations => "deviations",
+            Self::Rehearsal => "rehearsal",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+impl Verification {
+    /// Whether the bundle is as its witnesses signed it and records what its plan describes. It may still be that of a
+    /// rehearsal, or have deviations: [`verdict`](Self::verdict) says so.
+    #[must_use]
+    pub fn is_intact(&self) -> bool {
         self.findings.is_empty()
+    }
+
+    /// What all of it comes to.
+    #[must_use]
+    pub fn verdict(&self) -> Verdict {
+        match () {
+            () if !self.is_intact() => Verdict::Refused,
+            () if self.rehearsal => Verdict::Rehearsal,
+            () if !self.deviations.is_empty() => Verdict::Deviations,
+            () => Verdict::Verified,
+        }
     }
 
     /// The names of the keys that the bundle tells of, each once.
@@ -92,7 +133,8 @@ impl<'a> Verify<'a> {
         Self { bundle, needs_signatures: true, plan: None }
     }
 
-    /// Before all witnesses have signed: those signatures that are there must be right.
+    /// Before all witnesses have signed: those signatures that are there must be right, and the report must be the one
+    /// that the transcript makes, since no signature vouches for another.
     #[must_use]
     pub fn before_signing(mut self) -> Self {
         self.needs_signatures = false;
@@ -121,13 +163,13 @@ impl<'a> Verify<'a> {
         let Some((plan, text)) = plan else { return Ok(found) };
         check_begin(&mut found, &transcript, &plan, &text);
         steps::check(&mut found, &plan, &transcript);
-        found.tokens = claims::tokens(&plan, &transcript);
+        found.tokens = claims::by_name(&plan, &transcript).into_values().collect();
         found.keys = claims::of(&plan, &transcript);
         found.destroyed = claims::destroyed(&plan, &transcript);
         files::check(&mut found, self.bundle, &files, &plan, &transcript);
         found.findings.extend(interim::check(self.bundle, &files, &plan, &transcript));
         let report = self.report(&mut found, &plan, &transcript);
-        if let Some(statement) = Statement::new(&transcript, &report) {
+        if let Some(statement) = report.and_then(|report| Statement::new(&transcript, &report)) {
             files::signatures(&mut found, self.bundle, &files, &plan, &statement, self.needs_signatures);
         }
         found.tell(&plan, &transcript);
@@ -142,7 +184,7 @@ impl<'a> Verify<'a> {
                 if self.plan.is_some_and(|known| found.plan != Some(known)) {
                     found.find("plan.toml", "it is not the plan that is known from elsewhere");
                 }
-                for finding in plan.lint(&text) {
+                for finding in plan.contradictions(&text) {
                     found.find("plan.toml", finding.to_string());
                 }
                 Some((plan, text))
@@ -171,16 +213,20 @@ impl<'a> Verify<'a> {
         }
     }
 
-    /// The report that the transcript makes. The one in the bundle has to be it.
-    fn report(&self, found: &mut Verification, plan: &Plan, transcript: &Transcript) -> String {
-        let made = super::report(plan, transcript);
-        match self.bundle.report_text() {
-            Ok(Some(there)) if there == made => {}
-            Ok(Some(_)) => found.find("report.md", "it is not the report that the transcript makes"),
-            Ok(None) => found.find("report.md", "it is missing"),
-            Err(error) => found.find("report.md", error.to_string()),
+    /// The bytes of the report, which are what is signed.
+    fn report(&self, found: &mut Verification, plan: &Plan, transcript: &Transcript) -> Option<Vec<u8>> {
+        let there = match self.bundle.report_bytes() {
+            Ok(there) => there,
+            Err(error) => {
+                found.find("report.md", error.to_string());
+                return None;
+            }
+        };
+        found.is_report_reworded = there != super::report(plan, transcript).as_bytes();
+        if found.is_report_reworded && !self.needs_signatures {
+            found.find("report.md", "it is not the report that the transcript makes");
         }
-        made
+        Some(there)
     }
 }
 
@@ -189,13 +235,16 @@ fn check_begin(found: &mut Verification, transcript: &Transcript, plan: &Plan, t
     found.entries = transcript.lines().len() as u64;
     found.head = transcript.lines().last().map(|line| line.hash);
     match transcript.begun() {
-        Some(Entry::Begun { ceremony, plan: hash, run, rehearsal, .. }) => {
+        Some(Entry::Begun { format, ceremony, plan: hash, run, rehearsal, .. }) => {
             (found.ceremony, found.run, found.rehearsal) = (Some(ceremony.clone()), Some(*run), *rehearsal);
             if *hash != Plan::hash(text) {
                 found.find("plan.toml", "it is not the plan that the transcript was begun with");
             }
             if *ceremony != plan.id {
                 found.find("plan.toml", "it is the plan of another ceremony");
+            }
+            if *format != plan.format {
+                found.find("transcript.jsonl", "its format is not that of the plan");
             }
         }
         _ => found.find("transcript.jsonl", "it is empty"),
@@ -230,7 +279,7 @@ impl Verification {
                 _ => {}
             }
         }
-        if !self.is_ok() {
+        if !self.is_intact() {
             return;
         }
         if !self.signed_by.is_empty() {

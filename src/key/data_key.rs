@@ -37,6 +37,8 @@ impl DataKeyLength {
 
 /// A data key: 16 or 32 secret bytes in locked memory, wiped on drop.
 ///
+/// They are left out of core dumps, and a child that the program forks does not have them: to use the key there is a panic.
+///
 /// It cannot be cloned, serialized, or printed: `Debug` shows its length only. Comparison is in
 /// constant time.
 pub struct DataKey {

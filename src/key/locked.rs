@@ -1,9 +1,11 @@
-//! Locked memory for data keys: small slots out of pages that the kernel does not swap out.
+//! Locked memory for data keys: small slots out of pages that the kernel does not swap out, writes into no core dump, and
+//! gives to no child.
 //!
 //! A page is taken from the heap once, locked, and kept for reuse for as long as the process lives,
 //! so there are as many pages as the most keys that ever lived at once need. The list of free slots
 //! is one for the process because the limit on locked memory (`RLIMIT_MEMLOCK`) is, too.
 
+use super::advice;
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 use zeroize::Zeroize;
@@ -19,8 +21,21 @@ struct Page([[u8; SLOT_LEN]; PAGE_LEN / SLOT_LEN]);
 static POOL: Mutex<Pool> = Mutex::new(Pool { free: Vec::new(), warned: false });
 
 struct Pool {
-    free: Vec<&'static mut [u8; SLOT_LEN]>,
+    free: Vec<Slot>,
     warned: bool,
+}
+
+/// A slot, and the first one of its page, which is never handed out: it is all zeros only in a child that was forked,
+/// where the page was wiped.
+struct Slot {
+    bytes: &'static mut [u8; SLOT_LEN],
+    mark: &'static [u8; SLOT_LEN],
+}
+
+impl Slot {
+    fn is_wiped(&self) -> bool {
+        *self.mark == [0; SLOT_LEN]
+    }
 }
 
 impl Pool {
@@ -35,16 +50,25 @@ impl Pool {
             }
             Err(_) => {}
         }
-        self.free.extend(page.0.iter_mut());
+        advice::keep_out_of_dumps_and_children(page.0.as_flattened_mut());
+        let [mark, slots @ ..] = &mut page.0;
+        mark.fill(1);
+        let mark = &*mark;
+        self.free.extend(slots.iter_mut().map(|bytes| Slot { bytes, mark }));
     }
 }
 
 /// 32 bytes of locked memory, zero at first and wiped when dropped.
-pub(super) struct LockedSlot(Option<&'static mut [u8; SLOT_LEN]>);
+///
+/// A child that was forked does not have what is in it. There, to use it is a panic: a data key of zeros would protect
+/// nothing.
+pub(super) struct LockedSlot(Option<Slot>);
 
 impl LockedSlot {
     pub(super) fn new() -> Self {
         let mut pool = POOL.lock().unwrap_or_else(PoisonError::into_inner);
+        // Those of a page that was wiped are of the parent.
+        while pool.free.pop_if(|slot| slot.is_wiped()).is_some() {}
         if pool.free.is_empty() {
             pool.grow();
         }
@@ -52,18 +76,22 @@ impl LockedSlot {
     }
 
     pub(super) fn bytes(&self) -> &[u8; SLOT_LEN] {
-        self.0.as_deref().expect("a slot is only given back on drop")
+        let slot = self.0.as_ref().expect("a slot is only given back on drop");
+        assert!(!slot.is_wiped(), "a data key is used in a child that was forked, which does not have it");
+        slot.bytes
     }
 
     pub(super) fn bytes_mut(&mut self) -> &mut [u8; SLOT_LEN] {
-        self.0.as_deref_mut().expect("a slot is only given back on drop")
+        let slot = self.0.as_mut().expect("a slot is only given back on drop");
+        assert!(!slot.is_wiped(), "a data key is used in a child that was forked, which does not have it");
+        slot.bytes
     }
 }
 
 impl Drop for LockedSlot {
     fn drop(&mut self) {
         if let Some(slot) = self.0.take() {
-            slot.zeroize();
+            slot.bytes.zeroize();
             POOL.lock().unwrap_or_else(PoisonError::into_inner).free.push(slot);
         }
     }
@@ -107,5 +135,24 @@ mod tests {
         let locked = status.lines().find(|line| line.starts_with("VmLck:")).unwrap();
         let kib: usize = locked.split_whitespace().nth(1).unwrap().parse().unwrap();
         assert!(kib >= PAGE_LEN / 1024, "{locked}");
+    }
+
+    /// `proc_pid_smaps(5)`: `lo` is locked, `dd` stays out of dumps, `wf` is wiped in children.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_page_stays_out_of_dumps_and_children() {
+        let slot = LockedSlot::new();
+        let at = slot.bytes().as_ptr() as usize;
+        let maps = std::fs::read_to_string("/proc/self/smaps").unwrap();
+        let is_it = |line: &&str| {
+            let (start, end) = line.split(' ').next()?.split_once('-')?;
+            let [start, end] = [start, end].map(|digits| usize::from_str_radix(digits, 16));
+            Some((start.ok()?..end.ok()?).contains(&at))
+        };
+        let rest = maps.lines().skip_while(|line| is_it(line) != Some(true));
+        let flags = rest.skip(1).find(|line| line.starts_with("VmFlags:")).unwrap();
+        for flag in [" lo", " dd", " wf"] {
+            assert!(flags.contains(flag), "{flag}: {flags}");
+        }
     }
 }

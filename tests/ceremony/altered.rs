@@ -2,7 +2,7 @@
 
 use crate::complete::{findings, verify};
 use crate::fixture::{Ceremony, copy, sign, witness};
-use keyward::ceremony::{Bundle, Line, Verify};
+use keyward::ceremony::{Bundle, Line, Verdict, Verify};
 use sha2::{Digest, Sha256};
 use std::fs;
 use std::path::Path;
@@ -15,7 +15,7 @@ struct Altered {
 impl Altered {
     fn new() -> Self {
         let ceremony = Ceremony::new();
-        assert!(verify(&ceremony.run()).is_ok());
+        assert_eq!(verify(&ceremony.run()).verdict(), Verdict::Verified);
         Self { ceremony }
     }
 
@@ -138,7 +138,7 @@ fn every_byte_of_the_transcript_counts() {
         let mut bad = good.clone();
         bad[at] ^= 1;
         fs::write(&path, &bad).unwrap();
-        assert!(!verify(&bundle).is_ok(), "byte {at}");
+        assert!(!verify(&bundle).is_intact(), "byte {at}");
     }
 }
 
@@ -159,17 +159,68 @@ fn a_plan_that_was_replaced() {
         plan,
         "tokens.primary.custody: the threshold 4 is over",
     );
-    altered.is(replace(plan, "format = 1", "format = 2"), plan, "the format of a plan is 1");
+    altered.is(replace(plan, "format = 2", "format = 3"), plan, "the format of a plan is 2");
     altered.is(|at| fs::remove_file(at.join("plan.toml")).unwrap(), plan, "cannot read");
 }
 
 #[test]
 fn a_report_that_was_changed_or_is_missing() {
     let altered = Altered::new();
-    let other = "it is not the report that the transcript makes";
-    assert_eq!(altered.is(replace("report.md", "ok", "OK"), "report.md", other).len(), 1);
-    altered.is(|at| fs::write(at.join("report.md"), [0xff]).unwrap(), "report.md", "is not text");
-    altered.is(|at| fs::remove_file(at.join("report.md")).unwrap(), "report.md", "it is missing");
+    // Its bytes are what is signed.
+    let other = "it is not a signature of this transcript, plan and report";
+    let wanda = "signatures/wanda.minisig";
+    assert_eq!(altered.is(replace("report.md", "ok", "OK"), wanda, other).len(), 2);
+    altered.is(|at| fs::write(at.join("report.md"), [0xff]).unwrap(), wanda, other);
+    altered.is(|at| fs::remove_file(at.join("report.md")).unwrap(), "report.md", "cannot read");
+}
+
+/// A later version may word a report otherwise: what the witnesses signed is the file.
+#[test]
+fn report_that_is_reworded_verifies_if_it_was_signed() {
+    let ceremony = Ceremony::new();
+    let bundle = ceremony.run();
+    let report = ceremony.path().join("report.md");
+    fs::write(&report, fs::read_to_string(&report).unwrap().replace("# Report of", "# A report of")).unwrap();
+    let signatures = ceremony.path().join("signatures");
+    for (witness, secret) in &ceremony.secrets {
+        fs::remove_file(signatures.join(format!("{witness}.minisig"))).unwrap();
+        // No signature vouches for it yet.
+        let found = Verify::new(&bundle).before_signing().run().unwrap();
+        let told: Vec<_> = found.findings.iter().map(ToString::to_string).collect();
+        assert!(told.contains(&"report.md: it is not the report that the transcript makes".to_owned()), "{told:?}");
+        sign(&bundle, witness, secret);
+    }
+    let found = verify(&bundle);
+    assert_eq!((found.findings.as_slice(), found.is_report_reworded), (&[][..], true));
+    assert_eq!(found.signed_by.len(), 2);
+}
+
+#[test]
+fn links_and_pipes_in_a_bundle_are_findings() {
+    let altered = Altered::new();
+    let elsewhere = tempfile::tempdir().unwrap();
+    copy(&altered.ceremony.path(), elsewhere.path());
+    for file in ["plan.toml", "transcript.jsonl", "report.md", "keys/a%2Fbox@primary.pem", "signatures/wanda.minisig"] {
+        let link = |at: &Path| {
+            fs::remove_file(at.join(file)).unwrap();
+            std::os::unix::fs::symlink(elsewhere.path().join(file), at.join(file)).unwrap();
+        };
+        altered.is(link, file, "cannot read");
+        // Opening it would wait for a writer.
+        let pipe = |at: &Path| {
+            fs::remove_file(at.join(file)).unwrap();
+            rustix::fs::mkfifoat(rustix::fs::CWD, at.join(file), rustix::fs::Mode::RUSR).unwrap();
+        };
+        altered.is(pipe, file, "cannot read");
+    }
+    for directory in ["keys", "signatures"] {
+        let copied = tempfile::tempdir().unwrap();
+        copy(&altered.ceremony.path(), copied.path());
+        fs::remove_dir_all(copied.path().join(directory)).unwrap();
+        std::os::unix::fs::symlink(elsewhere.path().join(directory), copied.path().join(directory)).unwrap();
+        let error = Verify::new(&Bundle::open(copied.path()).unwrap()).run().unwrap_err();
+        assert!(error.to_string().starts_with("cannot read"), "{error}");
+    }
 }
 
 #[test]
@@ -217,10 +268,10 @@ fn a_signature_that_is_swapped_missing_changed_or_a_strangers() {
         let mut bad = good.clone();
         bad[at] ^= 1;
         fs::write(&path, &bad).unwrap();
-        assert!(!verify(&altered.ceremony.bundle()).is_ok(), "byte {at}");
+        assert!(!verify(&altered.ceremony.bundle()).is_intact(), "byte {at}");
     }
     fs::write(&path, [&good[..], b"more\n"].concat()).unwrap();
-    assert!(!verify(&altered.ceremony.bundle()).is_ok());
+    assert!(!verify(&altered.ceremony.bundle()).is_intact());
 }
 
 #[test]
@@ -228,10 +279,10 @@ fn before_signing_a_signature_may_be_missing_and_must_not_be_wrong() {
     let altered = Altered::new();
     let bundle = altered.ceremony.bundle();
     fs::remove_file(bundle.path().join("signatures/wanda.minisig")).unwrap();
-    assert!(Verify::new(&bundle).before_signing().run().unwrap().is_ok());
+    assert!(Verify::new(&bundle).before_signing().run().unwrap().is_intact());
     let one = bundle.path().join("signatures/walter.minisig");
     fs::write(&one, fs::read_to_string(&one).unwrap().replace("a test", "a tost")).unwrap();
-    assert!(!Verify::new(&bundle).before_signing().run().unwrap().is_ok());
+    assert!(!Verify::new(&bundle).before_signing().run().unwrap().is_intact());
 }
 
 #[test]
@@ -250,10 +301,10 @@ fn a_line_has_one_spelling() {
 fn a_bundle_that_others_made_up_whole_is_told_by_its_plan() {
     let (own, forged) = (Ceremony::new(), Ceremony::new());
     let bundle = forged.run();
-    assert!(verify(&bundle).is_ok());
+    assert!(verify(&bundle).is_intact());
     assert!(verify(&bundle).claimed.iter().any(|line| line.contains("compare its words")));
     let known = |text: &str| Verify::new(&bundle).plan_is(keyward::ceremony::Plan::hash(text)).run().unwrap();
-    assert!(known(&forged.text).is_ok() && known(&forged.text).claimed.len() == 3);
+    assert!(known(&forged.text).is_intact() && known(&forged.text).claimed.len() == 3);
     let found = known(&own.text).findings;
     assert_eq!(found.len(), 1);
     assert_eq!(found[0].to_string(), "plan.toml: it is not the plan that is known from elsewhere");

@@ -1,9 +1,9 @@
 //! A ceremony that went as planned, and ones that did not.
 
-use crate::fixture::{Ceremony, begin, name};
+use crate::fixture::{Ceremony, begin, name, sign};
 use keyward::ErrorKind;
 use keyward::ceremony::{
-    Begin, Bundle, Decision, Fact, Journal, Status, Step, StepId, StepKind, StepStatus, Verification, Verify, report,
+    Bundle, Decision, Fact, Journal, Status, Step, StepId, StepKind, StepStatus, Verdict, Verification, Verify, report,
     script,
 };
 
@@ -21,7 +21,7 @@ fn a_ceremony_that_was_done_and_signed_verifies() {
     let ceremony = Ceremony::new();
     let found = verify(&ceremony.run());
     assert_eq!(found.findings, []);
-    assert!(found.is_ok() && !found.rehearsal && found.deviations.is_empty());
+    assert_eq!((found.verdict(), found.is_report_reworded), (Verdict::Verified, false));
     let signed: Vec<_> = found.signed_by.iter().map(ToString::to_string).collect();
     assert_eq!(signed, ["walter", "wanda"]);
     assert!(found.proven[0].contains("walter and wanda"), "{:?}", found.proven);
@@ -48,13 +48,40 @@ fn a_report_is_the_same_whenever_it_is_made() {
 fn a_rehearsal_says_so_everywhere() {
     let ceremony = Ceremony::new();
     let bundle = Bundle::create(&ceremony.path(), &ceremony.text).unwrap();
-    let journal = Journal::begin(&bundle, Begin { rehearsal: true, ..begin() }).unwrap();
+    let journal = Journal::begin(&bundle, begin().rehearsal(true)).unwrap();
     drop(journal);
     let transcript = bundle.transcript().unwrap();
     assert!(report(&ceremony.plan, &transcript).contains("**REHEARSAL: the keys of this run are worth nothing.**"));
     assert!(Status::of(&ceremony.plan, &transcript).rehearsal && verify(&bundle).rehearsal);
-    let statement = keyward::ceremony::Statement::new(&transcript, "").unwrap();
+    let statement = keyward::ceremony::Statement::new(&transcript, b"").unwrap();
     assert!(statement.to_string().contains("\nrehearsal yes\n"));
+}
+
+/// Neither passes for a ceremony in which everything was done as planned.
+#[test]
+fn rehearsal_or_deviations_have_a_verdict_of_their_own() {
+    let verdict = |rehearsal: bool, deviates: bool| {
+        let ceremony = Ceremony::new();
+        let bundle = Bundle::create(&ceremony.path(), &ceremony.text).unwrap();
+        let mut journal = Journal::begin(&bundle, begin().rehearsal(rehearsal)).unwrap();
+        for step in script(&ceremony.plan) {
+            if deviates && step.kind == StepKind::CheckHost {
+                let told = ["a network that is off", "it is on", "it leads nowhere"];
+                journal.exception(None, told, Decision::Accepted, &name("olga")).unwrap();
+            }
+            ceremony.step(&mut journal, &step);
+        }
+        journal.close().unwrap();
+        bundle.write_report().unwrap();
+        ceremony.secrets.iter().for_each(|(witness, secret)| sign(&bundle, witness, secret));
+        let found = Verify::new(&bundle).plan_is(keyward::ceremony::Plan::hash(&ceremony.text)).run().unwrap();
+        assert_eq!(found.findings, []);
+        found.verdict()
+    };
+    assert_eq!(verdict(false, false), Verdict::Verified);
+    assert_eq!(verdict(false, true), Verdict::Deviations);
+    assert_eq!(verdict(true, false), Verdict::Rehearsal);
+    assert_eq!(verdict(true, true), Verdict::Rehearsal);
 }
 
 #[test]

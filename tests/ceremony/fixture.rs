@@ -93,31 +93,30 @@ impl Ceremony {
     pub(crate) fn facts(&self, run: Id, step: &Step, journal: &Journal) -> Vec<Fact> {
         let plan = &self.plan;
         match &step.kind {
-            StepKind::CheckHost => vec![Fact::Host {
-                tool_sha256: plan.tool_sha256,
-                modules: vec![ModuleFact {
-                    path: plan.tokens[0].module.to_string_lossy().into_owned(),
-                    sha256: plan.tokens[0].module_sha256,
-                }],
-                swap: false,
-                core_dumps: false,
-                network: false,
-            }],
+            StepKind::CheckHost => {
+                let module = &plan.tokens[0];
+                let host = Fact::Host {
+                    tool_sha256: plan.tool_sha256,
+                    modules: vec![ModuleFact::new(module.module.to_string_lossy(), module.module_sha256)],
+                    swap: false,
+                    core_dumps: false,
+                    network: false,
+                };
+                vec![host, Fact::Libraries { files: vec![ModuleFact::new("/lib/libc.so.6", hash("libc"))] }]
+            }
             StepKind::IdentifyToken { token } => {
                 let planned = plan.token(token).unwrap();
                 if planned.initialize {
-                    return vec![self.token(token, "", "")];
+                    return vec![self.token(token, "", "", None)];
                 }
-                let object =
-                    ObjectFact { class: "data".into(), label: "old".into(), id: String::new(), extractable: false };
-                let objects = vec![object; planned.objects_before as usize];
+                let objects = vec![ObjectFact::new("data", "old"); planned.objects_before as usize];
                 vec![
-                    self.token(token, &serial(token), &planned.label),
+                    self.token(token, &serial(token), &planned.label, Some(random(token))),
                     Fact::Inventory { token: token.clone(), objects },
                 ]
             }
             StepKind::InitializeToken { token } => {
-                vec![self.token(token, &serial(token), &plan.token(token).unwrap().label)]
+                vec![self.token(token, &serial(token), &plan.token(token).unwrap().label, Some(random(token)))]
             }
             StepKind::HandOutShare { token, index, .. } => {
                 let Custody::Shared { threshold, custodians, .. } = &plan.token(token).unwrap().custody else {
@@ -171,7 +170,7 @@ impl Ceremony {
         }
     }
 
-    fn token(&self, token: &Name, serial: &str, label: &str) -> Fact {
+    fn token(&self, token: &Name, serial: &str, label: &str, random: Option<Id>) -> Fact {
         Fact::Token {
             token: token.clone(),
             serial: serial.into(),
@@ -179,6 +178,7 @@ impl Ceremony {
             manufacturer: "nobody".into(),
             model: "made up".into(),
             firmware: "0.0".into(),
+            random,
         }
     }
 
@@ -216,18 +216,10 @@ impl Ceremony {
         let on_it = |key: &&PlannedKey| key.token == *token || key.backup.token.as_ref() == Some(token);
         let planned = self.plan.token(token).unwrap();
         let before = if planned.initialize { 0 } else { planned.objects_before };
-        let old = ObjectFact { class: "data".into(), label: "old".into(), id: String::new(), extractable: false };
-        let mut objects = vec![old; before as usize];
+        let mut objects = vec![ObjectFact::new("data", "old"); before as usize];
         for key in self.plan.keys.iter().filter(on_it) {
             let class = if key.algorithm.is_rsa() { "private-key" } else { "secret-key" };
-            for class in [class, "data"] {
-                objects.push(ObjectFact {
-                    class: class.into(),
-                    label: key.label(),
-                    id: String::new(),
-                    extractable: false,
-                });
-            }
+            objects.extend([class, "data"].map(|class| ObjectFact::new(class, key.label())));
         }
         Fact::Inventory { token: token.clone(), objects }
     }
@@ -242,15 +234,22 @@ impl Ceremony {
 }
 
 pub(crate) fn begin() -> Begin {
-    Begin { rehearsal: false, tool: "test".into() }
+    Begin::new("test")
 }
 
 pub(crate) fn serial(token: &Name) -> String {
     format!("serial-{token}")
 }
 
+/// What the token's generator would have given.
+fn random(token: &Name) -> Id {
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&hash(token.as_str()).as_bytes()[..16]);
+    Id::from_bytes(bytes)
+}
+
 pub(crate) fn id(run: Id, token: &Name, step: &str) -> Id {
-    planned_id(&run, &serial(token), &StepId::from(step))
+    planned_id(&run, &serial(token), Some(&random(token)), &StepId::from(step))
 }
 
 fn canary(key: &KeyName, token: &Name, id: Id) -> Fact {
@@ -269,8 +268,8 @@ pub(crate) fn share(run: Id, token: &Name, index: u8) -> shares::Share {
 }
 
 pub(crate) fn sign(bundle: &Bundle, witness: &Name, secret: &str) {
-    let text = fs::read_to_string(bundle.path().join("report.md")).unwrap();
-    let statement = keyward::ceremony::Statement::new(&bundle.transcript().unwrap(), &text).unwrap();
+    let report = bundle.report_bytes().unwrap();
+    let statement = keyward::ceremony::Statement::new(&bundle.transcript().unwrap(), &report).unwrap();
     let key = WitnessSecret::open(secret, None).unwrap();
     bundle.write_signature(witness, &key.sign(statement.to_string().as_bytes(), "a test").unwrap()).unwrap();
 }

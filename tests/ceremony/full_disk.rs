@@ -47,7 +47,7 @@ fn a_step_whose_intent_finds_no_room_is_not_begun_and_the_ceremony_goes_on() {
     assert_eq!(bundle.write_report().unwrap_err().kind(), ErrorKind::Io);
     disk.free();
     bundle.write_report().unwrap();
-    assert!(Verify::new(&bundle).before_signing().run().unwrap().is_ok());
+    assert!(Verify::new(&bundle).before_signing().run().unwrap().is_intact());
 }
 
 #[test]

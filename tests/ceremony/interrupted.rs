@@ -28,7 +28,7 @@ fn a_torn_end_is_cut_off_by_resume_and_by_nobody_else() {
         fs::write(&path, torn).unwrap();
         let bundle = ceremony.bundle();
         assert_eq!(bundle.transcript().unwrap().torn().unwrap().length, kept as u64);
-        assert!(!Verify::new(&bundle).run().unwrap().is_ok());
+        assert!(!Verify::new(&bundle).run().unwrap().is_intact());
         assert_eq!(fs::read(&path).unwrap(), torn, "verify changed it");
         let resumed = Journal::resume(&bundle, "test", None).unwrap();
         assert_eq!(resumed.run(), run);

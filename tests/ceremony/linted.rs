@@ -1,7 +1,9 @@
 //! One plan for each thing that may contradict itself.
 
 use crate::fixture::{Ceremony, witness};
-use keyward::ceremony::Plan;
+use base64ct::{Base64, Encoding};
+use keyward::ErrorKind;
+use keyward::ceremony::{Begin, Bundle, Journal, Plan, WitnessKey, script};
 
 /// What lint says of a good plan with `from` replaced by `to`.
 fn findings(plan: &str, from: &str, to: &str) -> Vec<String> {
@@ -212,6 +214,88 @@ fn what_is_destroyed_must_be_there_and_not_just_made() {
 }
 
 #[test]
+fn one_witness_does_nothing_but_watch() {
+    let plan = Ceremony::new().text;
+    let told = "people: every witness does something else as well: one at least has to do nothing but watch";
+    let custodian = |plan: &str| plan.replacen("roles = [\"witness\"]", "roles = [\"witness\", \"custodian\"]", 1);
+    let one = custodian(&plan);
+    assert_eq!(findings(&one, "", ""), [""; 0]);
+    assert_eq!(findings(&custodian(&one), "", ""), [told]);
+    // One who knows a PIN has no role for that.
+    let shared = "custody = { length = 24, threshold = 2, custodians = [\"carol\", \"dave\", \"erin\"] }";
+    for witness in ["wanda", "walter"] {
+        let found = findings(&one, shared, &format!("custody = {{ typed_by = \"{witness}\" }}"));
+        assert_eq!(found.contains(&told.to_owned()), witness == "wanda", "{witness}");
+    }
+}
+
+#[test]
+fn what_is_not_seen_on_paper_is_told_with_its_line() {
+    let plan = Ceremony::new().text;
+    for (c, code) in
+        [('\u{202e}', "202E"), ('\u{2066}', "2066"), ('\u{200b}', "200B"), ('\u{feff}', "FEFF"), ('\u{ad}', "00AD")]
+    {
+        let told = |line| format!("line {line}: a character that is not seen, U+{code}, stands there");
+        let named = findings(&plan, "name = \"carol\"", &format!("name = \"carol\"\nfull_name = \"Ca{c}rol\""));
+        let line = plan.lines().position(|line| line == "name = \"carol\"").unwrap() + 2;
+        assert_eq!(named, [told(line)]);
+        assert_eq!(findings(&plan, "# The plan", &format!("# The {c}plan")), [told(1)]);
+    }
+    assert_eq!(findings(&plan, "name = \"carol\"", "name = \"carol\"\nfull_name = \"Ørsted 李明\""), [""; 0]);
+}
+
+/// Keys of small order: anyone signs for such a witness.
+#[test]
+fn witness_keys_of_small_order_are_refused() {
+    let points = [
+        [0; 32],
+        std::array::from_fn(|at| u8::from(at == 0)),
+        hex("26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05"),
+        hex("c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a"),
+        hex("ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f"),
+        hex("edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f"),
+        hex("eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f"),
+    ];
+    for mut point in points {
+        for _ in 0..2 {
+            let key = [&b"Ed12345678"[..], &point].concat();
+            let error = Base64::encode_string(&key).parse::<WitnessKey>().unwrap_err().to_string();
+            assert_eq!(error, "anyone can sign for this public key: it is a point of small order");
+            // The other sign.
+            point[31] ^= 0x80;
+        }
+    }
+}
+
+fn hex(digits: &str) -> [u8; 32] {
+    std::array::from_fn(|at| u8::from_str_radix(&digits[2 * at..2 * at + 2], 16).unwrap())
+}
+
+#[test]
+fn plan_of_an_older_format_is_not_run() {
+    let ceremony = Ceremony::new();
+    let old = findings(&ceremony.text, "format = 2", "format = 1");
+    assert_eq!(old, ["format: the plan is of format 1, and a new ceremony needs format 2"]);
+    let text = ceremony.text.replacen("format = 2", "format = 1", 1);
+    let bundle = Bundle::create(&ceremony.path(), &text).unwrap();
+    let error = Journal::begin(&bundle, Begin::new("test")).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+}
+
+#[test]
+fn shares_are_handed_out_as_the_plan_says() {
+    let plan = Ceremony::new().text;
+    for (way, told) in [("screen", "alone looks at the screen"), ("paper", "is printed"), ("file", "goes into a file")]
+    {
+        let text = plan.replacen("threshold = 2", &format!("threshold = 2, handout = \"{way}\""), 1);
+        let plan = Plan::parse(&text).unwrap();
+        assert_eq!(plan.lint(&text), []);
+        let step = script(&plan).into_iter().find(|step| step.id.as_str() == "token/primary/share:carol").unwrap();
+        assert!(step.announce.contains(told), "{}", step.announce);
+    }
+}
+
+#[test]
 fn what_looks_like_a_secret_is_told_and_not_repeated() {
     let ceremony = Ceremony::new();
     let share = {
@@ -233,14 +317,14 @@ fn what_looks_like_a_secret_is_told_and_not_repeated() {
         (&format!("# {secret}"), "this looks like a private key"),
         (&format!("# {share}"), "this is a share of a PIN"),
     ] {
-        let found = findings(&ceremony.text, "format = 1", &format!("format = 1\n{line}"));
-        let at = ceremony.text.lines().position(|line| line == "format = 1").unwrap() + 2;
+        let found = findings(&ceremony.text, "format = 2", &format!("format = 2\n{line}"));
+        let at = ceremony.text.lines().position(|line| line == "format = 2").unwrap() + 2;
         assert_eq!(found, [format!("line {at}: {told}")], "{line}");
     }
     let found = findings(&ceremony.text, "name = \"carol\"", "name = \"carol\"\nfull_name = \"471100\"");
     assert_eq!(found, ["people: digits alone look like a PIN"]);
     for harmless in ["# the PIN is split: see below", "# pins: 2 of 3", "# who types the PIN = oscar? no"] {
-        let found = findings(&ceremony.text, "format = 1", &format!("format = 1\n{harmless}"));
+        let found = findings(&ceremony.text, "format = 2", &format!("format = 2\n{harmless}"));
         assert!(found.is_empty() || harmless.contains("oscar"), "{harmless} {found:?}");
     }
 }
@@ -249,8 +333,8 @@ fn what_looks_like_a_secret_is_told_and_not_repeated() {
 fn a_plan_that_is_none_is_refused_with_its_line_and_without_its_text() {
     let ceremony = Ceremony::new();
     for (from, to, told) in [
-        ("format = 1", "format = 1\npin = \"4711\"", "unknown field `pin`"),
-        ("format = 1", "format = 4711", "the format of a plan is 1"),
+        ("format = 2", "format = 2\npin = \"4711\"", "unknown field `pin`"),
+        ("format = 2", "format = 4711", "the format of a plan is 2"),
         ("initialize = true", "initialise = true", "unknown field `initialise`"),
         ("label = \"2026-11-payments-a\"", "label = \"0123456789012345678901234567894711\"", "1 to 32 bytes of text"),
         ("serial = \"free\"", "serial = \"4711 4711\"", "a serial is 1 to 16 characters without blanks"),

@@ -3,6 +3,7 @@
 mod altered;
 mod complete;
 mod fixture;
+mod frozen;
 mod full_disk;
 mod interrupted;
 mod linted;

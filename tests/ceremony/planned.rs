@@ -124,20 +124,26 @@ fn the_script_for_paper_names_everybody_and_the_hash() {
 }
 
 /// Computed with Python: hashlib.sha256(b"keyward.ceremony.cka-id.v1\0" + bytes([7]*16) + bytes([8]) + b"0123abcd" +
-/// b"key/payments/generate").
+/// b"key/payments/generate"), and with v2 and bytes([9]*16) after the run.
 #[test]
 fn the_id_of_a_planned_key() {
     let run = Id::from_bytes([7; 16]);
+    let random = Id::from_bytes([9; 16]);
     let step = StepId::from("key/payments/generate");
-    assert_eq!(planned_id(&run, "0123abcd", &step).to_string(), "1e503f1b0ddfbed97514d415c9e211d6");
+    let of = |run, serial, step| planned_id(run, serial, Some(&random), step);
+    let one = of(&run, "0123abcd", &step);
+    assert_eq!(planned_id(&run, "0123abcd", None, &step).to_string(), "1e503f1b0ddfbed97514d415c9e211d6");
+    assert_eq!(one.to_string(), "d616e00dfd9072013a4af649d70d4fb5");
     let others = [
-        planned_id(&Id::from_bytes([8; 16]), "0123abcd", &step),
-        planned_id(&run, "0123abce", &step),
-        planned_id(&run, "0123abc", &StepId::from("dkey/payments/generate")),
-        planned_id(&run, "0123abcd", &StepId::from("key/payments/backup")),
+        planned_id(&run, "0123abcd", None, &step),
+        planned_id(&run, "0123abcd", Some(&Id::from_bytes([8; 16])), &step),
+        of(&Id::from_bytes([8; 16]), "0123abcd", &step),
+        of(&run, "0123abce", &step),
+        of(&run, "0123abc", &StepId::from("dkey/payments/generate")),
+        of(&run, "0123abcd", &StepId::from("key/payments/backup")),
     ];
-    let all: BTreeSet<_> = others.into_iter().chain([planned_id(&run, "0123abcd", &step)]).collect();
-    assert_eq!(all.len(), 5);
+    let all: BTreeSet<_> = others.into_iter().chain([one]).collect();
+    assert_eq!(all.len(), 7);
 }
 
 /// The first is the example of the article that describes the list; the others are those of two programs that read

@@ -102,6 +102,36 @@ fn every_length_of_a_pin_comes_back() {
     }
 }
 
+/// All bits that are split are those of the PIN or drawn: 128 at least, also where a PIN does not fill its last byte.
+#[test]
+fn every_bit_that_is_no_sign_of_the_pin_is_drawn() {
+    for len in 8..=32 {
+        let split_with = |fill: u8| {
+            let pin = SharedPin::from_random(&vec![0; len]).unwrap();
+            let mut call = 0;
+            let drawn = |bytes: &mut [u8]| {
+                call += 1;
+                // The second call draws the coefficients, without which every share is the secret itself.
+                bytes.fill(if call == 1 { fill } else { 0 });
+                Ok(())
+            };
+            let all = split(&pin, &set(), 2, 2, drawn).unwrap();
+            assert!(combine(&all, &set()).unwrap() == pin, "{len}");
+            all[0].to_text().replace('-', "")
+        };
+        // The PIN is all zeros; the header of 7 bytes before it ends within a sign.
+        let bits = |text: &str| -> Vec<bool> {
+            let value = |c: char| "0123456789ABCDEFGHJKMNPQRSTVWXYZ".find(c).unwrap();
+            text.chars().flat_map(|c| (0..5).rev().map(move |bit| value(c) >> bit & 1 == 1)).collect()
+        };
+        let (zeros, ones) = (bits(&split_with(0)), bits(&split_with(0xff)));
+        let secret = 8 * (5 * len).div_ceil(8).max(15) + 8;
+        let differ = (56..56 + secret).filter(|at| zeros[*at] != ones[*at]).count();
+        assert_eq!(differ, secret - 5 * len, "{len}");
+        assert!(secret >= 128);
+    }
+}
+
 #[test]
 fn each_sign_of_a_pin_is_as_likely_and_none_looks_like_another() {
     let all: Vec<u8> = (0..=255).collect();

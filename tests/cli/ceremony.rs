@@ -111,7 +111,7 @@ fn lint_tells_each_contradiction_on_a_line() {
     let dry = run(at, &["run", "--dry-run", "bad.toml"], "");
     assert_eq!((dry.status, dry.text()), (2, ""));
     assert!(dry.stderr.ends_with("keyward: error: the plan 'bad.toml' contradicts itself\n"), "{}", dry.stderr);
-    fs::write(at.join("none.toml"), "format = 1\npin = \"471100\"\n").unwrap();
+    fs::write(at.join("none.toml"), "format = 2\npin = \"471100\"\n").unwrap();
     let none = run(at, &["plan", "lint", "none.toml"], "");
     assert!(none.status == 2 && none.stderr.contains("line 2: unknown field `pin`"), "{}", none.stderr);
     assert!(!none.stderr.contains("471100"));
@@ -148,6 +148,7 @@ fn a_bundle_is_verified_and_told() {
     assert_eq!(*lines.last().unwrap(), "2026-11-payments, 56 entries, signed by walter and wanda: ok");
     let told = json(&run(at, &["verify", "--json", "bundle"], ""));
     assert_eq!((&told["ok"], &told["signed_by"][1], &told["entries"]), (&true.into(), &"wanda".into(), &56.into()));
+    assert_eq!((&told["verdict"], &told["report_reworded"]), (&"verified".into(), &false.into()));
 
     assert_eq!(run(at, &["verify", "bundle", "--plan", "plan.toml"], "").status, 0);
     fs::write(at.join("other.toml"), Ceremony::new().text).unwrap();
@@ -223,7 +224,11 @@ fn a_witness_signs_what_she_was_shown_and_nothing_that_is_wrong() {
     fs::write(at.join("bundle/report.md"), report.replace("olga", "mallory")).unwrap();
     let refused = run(at, &[&sign[..], &["--yes"]].concat(), "");
     assert_eq!(refused.status, 4);
-    assert_eq!(refused.text(), "report.md: it is not the report that the transcript makes\n");
+    assert!(
+        refused.text().starts_with("report.md: it is not the report that the transcript makes\n"),
+        "{}",
+        refused.text()
+    );
     assert_eq!(refused.stderr, "keyward: error: nothing is signed: the bundle is not as it should be\n");
     assert!(!at.join("bundle/signatures/wanda.minisig").exists());
     fs::write(at.join("bundle/report.md"), report).unwrap();
@@ -281,4 +286,35 @@ fn keys_and_signatures_are_those_of_minisign() {
     minisign(at, &["-Slm", "statement", "-s", "wanda.key", "-x", signature]);
     assert_eq!(run(at, &["verify", "bundle"], "").status, 4);
     assert!(secret.starts_with("untrusted comment: "));
+}
+
+#[test]
+fn deviations_have_an_exit_status_of_their_own() {
+    let ceremony = Ceremony::new();
+    let mut journal = ceremony.begin();
+    let told = ["nobody comes in", "the caretaker did", "he looked at nothing"];
+    journal.exception(None, told, keyward::ceremony::Decision::Accepted, &fixture::name("olga")).unwrap();
+    for step in keyward::ceremony::script(&ceremony.plan) {
+        ceremony.step(&mut journal, &step);
+    }
+    journal.close().unwrap();
+    ceremony.bundle().write_report().unwrap();
+    ceremony.secrets.iter().for_each(|(name, secret)| fixture::sign(&ceremony.bundle(), name, secret));
+    let at = ceremony.directory.path();
+    let done = run(at, &["verify", "bundle"], "");
+    assert_eq!(done.status, 8, "{}", done.text());
+    let last = done.text().lines().last().unwrap();
+    assert!(last.ends_with("signed by walter and wanda: intact, with 1 deviation accepted"), "{last}");
+    let told = json(&run(at, &["verify", "--json", "bundle"], ""));
+    assert_eq!((&told["ok"], &told["verdict"]), (&false.into(), &"deviations".into()));
+}
+
+/// One would wait for a writer, or read what is no file.
+#[test]
+fn pipe_in_the_place_of_a_plan_is_refused() {
+    let ceremony = ceremony();
+    let at = ceremony.directory.path();
+    rustix::fs::mkfifoat(rustix::fs::CWD, at.join("pipe"), rustix::fs::Mode::RUSR).unwrap();
+    let done = run(at, &["verify", "bundle", "--plan", "pipe"], "");
+    assert!(done.status == 1 && done.stderr.contains("cannot read 'pipe'"), "{}", done.stderr);
 }

@@ -1,11 +1,12 @@
 //! Ceremonies at a terminal, on tokens of SoftHSM.
 
 mod components;
+mod multiplexers;
 mod people;
 mod rehearsals;
 mod screen;
 
-use keyward::ceremony::{Bundle, Decision, Entry};
+use keyward::ceremony::{Bundle, Decision, Entry, Fact};
 use people::{Asked, OFFICER_PIN, People, SIBLING, TRUSTED, key};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -124,6 +125,18 @@ fn a_whole_ceremony_at_a_terminal_is_closed_signed_and_verified() {
     let all = entries(&people, BUNDLE);
     assert!(matches!(all[0], Entry::Begun { rehearsal: false, ref tool, .. } if tool == env!("CARGO_PKG_VERSION")));
     assert_eq!(count(&all, |entry| matches!(entry, Entry::Exception { .. })), 0);
+    // What is mapped into the program stands there, and what came with the module.
+    let libraries = |step: &str, name: &str| {
+        count(&all, |entry| match entry {
+            Entry::Outcome { step: of, facts, .. } if of.as_str() == step => facts.iter().any(|fact| match fact {
+                Fact::Libraries { files } => files.iter().any(|file| file.path.contains(name)),
+                _ => false,
+            }),
+            _ => false,
+        })
+    };
+    assert_eq!((libraries("host/check", "libc."), libraries("host/check", "softhsm")), (1, 0));
+    assert_eq!(libraries("token/primary/identify", "softhsm"), 1);
 
     for witness in ["wanda", "walter"] {
         let signed = people.run(&["sign", BUNDLE, "--key", &format!("{witness}.key"), "--yes"]);
@@ -205,7 +218,7 @@ fn ctrl_c_while_a_share_is_shown_restores_the_screen_and_the_ceremony_goes_on() 
     people.answer_until(&mut screen, |asked| *asked == Asked::Written);
     // Neither Ctrl-Z nor Ctrl-\ leaves it there.
     screen.write("\x1a\x1c");
-    assert!(screen.is_second() && screen.modes() == (true, 0));
+    assert!(screen.is_second() && screen.modes() == (false, 0));
     screen.write("\x03");
     assert_eq!(screen.signal(), Some(signal_hook::consts::SIGINT));
     assert_eq!((screen.is_second(), screen.modes()), (false, (true, 2)));
@@ -229,11 +242,13 @@ fn ctrl_c_while_a_share_is_shown_restores_the_screen_and_the_ceremony_goes_on() 
 }
 
 #[test]
-fn a_terminal_with_one_screen_is_wiped_and_one_that_cannot_be_is_refused() {
+fn a_terminal_with_one_screen_is_wiped_and_one_that_nobody_tested_is_refused() {
     let mut people = People::with_one_key();
-    let (status, last) = people.start_at("dumb", &["run", "plan.toml"]).end();
-    assert!(status.code() == Some(2) && last.contains("this terminal cannot clear its screen"), "{last}");
-    assert!(!people.path(BUNDLE).exists());
+    for term in ["dumb", "vt100", "rxvt"] {
+        let (status, last) = people.start_at(term, &["run", "plan.toml"]).end();
+        assert!(status.code() == Some(2) && last.contains("shares of PINs could stay on this terminal"), "{last}");
+        assert!(!people.path(BUNDLE).exists());
+    }
 
     let mut screen = people.start_at("linux", &["run", "plan.toml"]);
     let said = people.answer_until(&mut screen, |asked| *asked == Asked::Written);
@@ -244,6 +259,86 @@ fn a_terminal_with_one_screen_is_wiped_and_one_that_cannot_be_is_refused() {
     let share = people.shares.values().next().unwrap();
     assert!(share.split('-').all(|group| !stays.contains(group)), "{stays}");
     assert!(stays.contains("carol has written it down, and it is gone from the screen."), "{stays}");
+}
+
+/// What is typed while a share is shown has no echo, which would scroll it away, and a share that does not fit is not shown.
+#[test]
+fn share_is_never_scrolled_away() {
+    let mut people = People::with_one_key();
+    let mut screen = people.start(&["run", "plan.toml"]);
+    people.answer_until(&mut screen, |asked| *asked == Asked::Ready);
+    screen.resize(13, 120);
+    screen.line("");
+    let (asked, said) = people.asked(&mut screen);
+    assert_eq!(asked, Asked::Ready);
+    assert!(said.contains("The window has 13 lines of 120, and the share needs 14"), "{said}");
+    screen.resize(40, 120);
+    screen.line("");
+    assert_eq!(people.asked(&mut screen).0, Asked::Written);
+    let before = screen.contents();
+    screen.write(&"typed in the wrong place ".repeat(40));
+    people.answer(&screen, &Asked::Written);
+    let said = people.answer_until(&mut screen, |asked| matches!(asked, Asked::Back(..)));
+    assert!(!said.contains("typed in the wrong place") && !before.contains("typed in"), "{said}");
+    // The window changes while a share is on it: people are to look.
+    screen.line("");
+    people.answer_until(&mut screen, |asked| *asked == Asked::Written);
+    screen.resize(30, 100);
+    people.answer(&screen, &Asked::Written);
+    let said = people.answer_until(&mut screen, |asked| matches!(asked, Asked::Back(..)));
+    assert!(said.contains("THE WINDOW CHANGED ITS SIZE while share 1 of 'primary' was on it."), "{said}");
+    assert!(said.contains("\x1b[3J"), "what can be scrolled back to is forgotten");
+}
+
+/// Also on a terminal that is not trusted with them.
+#[test]
+fn shares_that_go_to_files_are_never_on_the_screen() {
+    let mut people = People::with_one_key();
+    let plan = fs::read_to_string(people.path("plan.toml")).unwrap();
+    fs::write(people.path("plan.toml"), plan.replace("threshold = 2,", "threshold = 2, handout = \"file\",")).unwrap();
+    let mut screen = people.start_at("vt100", &["run", "plan.toml"]);
+    let confirm = "'leave' to go on later: ";
+    while !screen.until(&[confirm, "PIN for 'primary': ", "once more: "]).contains("share:carol") {
+        let last = screen.last_line();
+        screen.line(if last.ends_with(confirm) { last.split(',').next().unwrap() } else { OFFICER_PIN });
+    }
+    screen.line("carol");
+    let prompt = "carol, a new file for your share, on a medium of your own: ";
+    let mut said = screen.until(&[prompt]);
+    for (wrong, why) in [
+        (format!("{BUNDLE}/share"), "a share has no place in the bundle"),
+        (format!("./{BUNDLE}/keys/../share"), "a share has no place in the bundle"),
+        ("plan.toml".into(), "cannot write 'plan.toml'"),
+        ("nowhere/share".into(), "cannot write 'nowhere/share'"),
+    ] {
+        screen.line(&wrong);
+        said = screen.until(&[prompt]);
+        assert!(said.contains(why), "{said}");
+    }
+    assert!(!said.contains("looks away"), "{said}");
+    screen.line("share");
+    screen.until(&["(nothing to see it once more):\n    "]);
+    assert_eq!(fs::metadata(people.path("share")).unwrap().permissions().mode() & 0o777, 0o600);
+    let (token, custodian, share) = people::written(&fs::read_to_string(people.path("share")).unwrap());
+    assert_eq!((token.as_str(), custodian.as_str()), ("primary", "carol"));
+    let log = screen.log();
+    assert!(share.split('-').all(|group| !log.contains(&format!(": {group}"))), "{log}");
+    people.shares.insert((token, custodian), share.clone());
+    screen.line(&share);
+    assert!(screen.until(&[confirm]).contains("recorded"));
+    assert!(!people.all_files(BUNDLE).contains(&share));
+}
+
+/// Other code than is installed could give random numbers of its own and read what is typed.
+#[test]
+fn program_with_other_code_than_is_installed_holds_no_ceremony() {
+    let people = People::with_one_key();
+    for variable in ["LD_PRELOAD", "LD_LIBRARY_PATH", "LD_AUDIT"] {
+        let (status, last) = people.start_with(variable, "", &["run", "plan.toml"]).end();
+        let told = format!("the variable {variable} has other code loaded than is installed");
+        assert!(status.code() == Some(5) && last.contains(&told), "{last}");
+    }
+    assert!(!people.path(BUNDLE).exists());
 }
 
 fn stop(screen: &mut screen::Screen, id: &str) {

@@ -3,7 +3,6 @@
 use keyward::ceremony::{Bundle, Name, Plan, Verify, WitnessSecret, file_hash};
 use keyward::testkit::SoftToken;
 use minisign::KeyPair;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use tempfile::TempDir;
@@ -80,7 +79,7 @@ impl Parts {
     fn to_toml(&self, witness: &str) -> String {
         let tool = file_hash(Path::new("/proc/self/exe")).unwrap();
         let (module, hash) = (self.module.display(), file_hash(&self.module).unwrap());
-        let mut text = format!("format = 1\nid = \"2026-11-payments\"\ntool_sha256 = \"{tool}\"\n");
+        let mut text = format!("format = 2\nid = \"2026-11-payments\"\ntool_sha256 = \"{tool}\"\n");
         let people = [("olga", "operator"), ("oscar", "officer"), ("carol", "custodian"), ("dave", "custodian")];
         for (name, role) in people.into_iter().chain([("erin", "custodian")]) {
             text += &format!("[[people]]\nname = \"{name}\"\nroles = [\"{role}\"]\n");
@@ -127,7 +126,7 @@ impl Planned {
         let bundle = Bundle::open(&self.path()).unwrap();
         let found = Verify::new(&bundle).before_signing().run().unwrap();
         assert_eq!(found.findings, []);
-        let report = fs::read_to_string(self.path().join("report.md")).unwrap();
+        let report = bundle.report_bytes().unwrap();
         let statement = keyward::ceremony::Statement::new(&bundle.transcript().unwrap(), &report).unwrap();
         let key = WitnessSecret::open(&self.secret, None).unwrap();
         bundle.write_signature(&name("wanda"), &key.sign(statement.to_string().as_bytes(), "a test").unwrap()).unwrap();

@@ -9,6 +9,7 @@ use keyward::ceremony::{Bundle, Consent, Ended, Engine, Entry, Ruling, StepId, V
 use keyward::testkit::SoftToken;
 use std::cell::RefCell;
 use std::fs;
+use std::io::Write;
 use std::path::PathBuf;
 use std::rc::Rc;
 
@@ -164,25 +165,26 @@ fn shares_that_are_all_out_set_the_pin_after_an_interruption() {
     )));
 }
 
+/// A copy of a module. It stays as long as the tokens: no host is in order that runs code whose file is gone, as this
+/// process would for the tests after it.
+fn copied(module: PathBuf, name: &str) -> PathBuf {
+    let tokens = PathBuf::from(std::env::var_os("SOFTHSM2_CONF").unwrap());
+    let copy = tempfile::tempdir_in(tokens.parent().unwrap()).unwrap().keep().join(name);
+    fs::copy(module, &copy).unwrap();
+    copy
+}
+
 /// A module of the test's own, so that it can be changed.
 fn with_own_module() -> (Planned, PathBuf) {
     let mut parts = Parts::of(vec![sibling("payments", AES_GCM.0, AES_GCM.1)]);
-    let directory = tempfile::tempdir().unwrap();
-    let module = directory.path().join("module.so");
-    fs::copy(SoftToken::module_path(), &module).unwrap();
+    let module = copied(SoftToken::module_path(), "module.so");
     parts.module.clone_from(&module);
-    let mut planned = Planned::new(&parts);
-    // The bundle lies beside it.
-    planned.directory = directory;
-    (planned, module)
+    (Planned::new(&parts), module)
 }
 
-/// Puts another file in the place of a module. What it begins with is the same.
+/// Changes a module where it lies. What it begins with is the same.
 fn change(module: &PathBuf) {
-    let changed = [fs::read(module).unwrap(), b"changed".to_vec()].concat();
-    let new = module.with_extension("new");
-    fs::write(&new, changed).unwrap();
-    fs::rename(new, module).unwrap();
+    fs::File::options().append(true).open(module).unwrap().write_all(b"changed").unwrap();
 }
 
 #[test]
@@ -301,13 +303,9 @@ fn a_token_that_fails_is_asked_again_and_makes_nothing_twice() {
 
 fn with_faults(keys: Vec<String>) -> (Planned, PathBuf) {
     let mut parts = Parts::of(keys);
-    let directory = tempfile::tempdir().unwrap();
-    let module = directory.path().join("libsofthsm2-fault.so");
-    fs::copy(built_fault_module(), &module).unwrap();
+    let module = copied(built_fault_module(), "libsofthsm2-fault.so");
     parts.module.clone_from(&module);
-    let mut planned = Planned::new(&parts);
-    planned.directory = directory;
-    (planned, module)
+    (Planned::new(&parts), module)
 }
 
 #[test]

@@ -133,7 +133,8 @@ fn what_is_wrong_with_the_bundle_is_told_before_any_token_is_asked() {
     let nowhere = "pkcs11:token=nowhere?module-path=/nowhere.so";
     let (status, told, said) = run(&mut held.command(&held.primary, &[&VERIFY[..], &["--token", nowhere]].concat()));
     assert_eq!((status, said.as_str()), (4, "keyward: note: no token is asked: the bundle is not as it should be\n"));
-    assert!(told.starts_with("report.md: it is not the report that the transcript makes\n"), "{told}");
+    let wrong = "signatures/wanda.minisig: it is not a signature of this transcript, plan and report\n";
+    assert!(told.starts_with(wrong), "{told}");
 }
 
 #[test]

@@ -81,7 +81,7 @@ impl Ceremony {
         let tool = &*TOOL;
         let module = SoftToken::module_path();
         let hash = file_hash(&module).unwrap();
-        let mut text = format!("format = 1\nid = \"2026-11-payments\"\ntool_sha256 = \"{tool}\"\n");
+        let mut text = format!("format = 2\nid = \"2026-11-payments\"\ntool_sha256 = \"{tool}\"\n");
         for (name, role) in [("olga", "operator"), ("oscar", "officer"), ("carol", "custodian"), ("dave", "custodian")]
         {
             text += &format!("[[people]]\nname = \"{name}\"\nroles = [\"{role}\"]\n");
@@ -118,7 +118,7 @@ impl Ceremony {
     fn sign(&self) {
         let bundle = Bundle::open(&self.path()).unwrap();
         bundle.write_report().unwrap();
-        let report = fs::read_to_string(self.path().join("report.md")).unwrap();
+        let report = bundle.report_bytes().unwrap();
         let statement = Statement::new(&bundle.transcript().unwrap(), &report).unwrap();
         let key = WitnessSecret::open(&self.secret, None).unwrap();
         let signature = key.sign(statement.to_string().as_bytes(), "a test").unwrap();

@@ -4,7 +4,7 @@
 use crate::table::{TEXT, alter_wrapped_key, columns, context, kind, read, replace, token_with, uniform, write};
 use keyward::parquet::Kms;
 use keyward::testkit::SoftToken;
-use keyward::{AlgorithmChoice, ErrorKind, KeyAdmin, KeyVersion};
+use keyward::{AlgorithmChoice, ErrorKind, KeyAdmin, KeyVersion, WrappingAlgorithm};
 use parquet_key_management::crypto_factory::CryptoFactory;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -98,8 +98,10 @@ fn both_refuse_alike() {
 
     replace(&path, r#""masterKeyID":"footer""#, r#""masterKeyID":"folder""#);
     assert_eq!(kind(read(&path, &factory(&token))), ErrorKind::NotAuthentic);
-    // The command line was told to use that key and no other.
-    fails(pyarrow(&token, "read", &path, &[CONTEXT]), "keyward data-key unwrap exits with ");
+    // The program does not allow it; where it does, the command line uses that key and no other.
+    fails(pyarrow(&token, "read", &path, &[CONTEXT]), "'folder' is not among the master keys that this program allows");
+    let allowing = [CONTEXT, "keys=footer+folder+people"];
+    fails(pyarrow(&token, "read", &path, &allowing), "keyward data-key unwrap exits with ");
 
     fresh();
     alter_wrapped_key(&path);
@@ -111,4 +113,20 @@ fn both_refuse_alike() {
     let refused = read(&path, &factory(&token)).unwrap_err().to_string();
     assert!(refused.contains("key 'people:1' is disabled"), "{refused}");
     fails(pyarrow(&token, "read", &path, &[CONTEXT]), "exits with 1: ");
+}
+
+/// Anyone with the public half of an RSA key can write a whole table under it.
+#[test]
+fn table_under_an_rsa_key_is_read_only_if_its_origin_is_asserted() {
+    let dir = tempfile::tempdir().unwrap();
+    let token = token_with(&["footer", "people"], AlgorithmChoice::Exactly(WrappingAlgorithm::RsaOaepSha1));
+    let path = dir.path().join("table");
+    succeeds(pyarrow(&token, "write", &path, &[CONTEXT]));
+    fails(pyarrow(&token, "read", &path, &[CONTEXT]), "which proves nothing about its writer");
+    succeeds(pyarrow(&token, "read", &path, &[CONTEXT, "assert-origin"]));
+}
+
+#[test]
+fn names_and_contexts_that_would_be_taken_for_others_are_refused() {
+    succeeds(pyarrow(&SoftToken::new(), "refuses", Path::new("-"), &[]));
 }

@@ -1,6 +1,8 @@
 """The table of table.rs, written or read by pyarrow. Run by python.rs:
 
-table.py KEYWARD write|read FILE [uniform] [single] [plaintext-footer] [bits=N] [context=KEY=VALUE]
+table.py KEYWARD write|read FILE [uniform] [single] [plaintext-footer] [bits=N] [context=KEY=VALUE] [keys=NAME+NAME]
+         [assert-origin]
+table.py KEYWARD refuses -
 """
 
 import pathlib
@@ -24,10 +26,23 @@ TABLE = pa.table(
 )
 
 
+def refuses():
+    """Names and contexts that the command line would take for others."""
+    for keys, context in [(["a,b"], {}), ("footer", {}), (["a"], {"k=": "v"}), (["a"], {"k=v": ""})]:
+        try:
+            crypto_factory(keys, context)
+        except ValueError:
+            continue
+        raise AssertionError(f"{keys} {context} is taken")
+
+
 def main(keyward, command, path, *words):
     options = dict(word.split("=", 1) for word in words if "=" in word)
     context = dict([options["context"].split("=", 1)]) if "context" in options else {}
-    factory = crypto_factory(context, keyward)
+    if command == "refuses":
+        return refuses()
+    allowed = options.get("keys", "footer+people").split("+")
+    factory = crypto_factory(allowed, context, keyward, danger_assert_origin="assert-origin" in words)
     connection = KmsConnectionConfig()
     if command == "read":
         table = pq.read_table(path, decryption_properties=factory.file_decryption_properties(connection))

@@ -22,6 +22,7 @@ use keyward::hsm::{HsmProvider, OpeningAuditKey};
 use keyward::key::{HeadKeeper, Operation};
 use keyward::{Error, ErrorKind, KeyName};
 use rehearsal::Rehearsal;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -93,6 +94,19 @@ fn read_plan(path: &Path) -> keyward::Result<(Plan, String)> {
     Ok((Plan::parse(&text)?, text))
 }
 
+/// Refuses what has the loader put other code into this program than is installed: a library that is preloaded can
+/// give random numbers of its own, and read whatever is typed. The libraries that are there in the end are recorded.
+fn check_loader() -> keyward::Result<()> {
+    let is_loaders =
+        |name: &OsString| ["LD_", "DYLD_"].iter().any(|of| name.as_encoded_bytes().starts_with(of.as_bytes()));
+    let set = std::env::vars_os().map(|(name, _)| name).find(is_loaders);
+    set.map_or(Ok(()), |name| {
+        let message = format!("the variable {} has other code loaded than is installed", name.display());
+        Err(Error::new(ErrorKind::ModuleUnavailable, message)
+            .with_hint("unset every variable whose name begins with LD_; the module's place is in the plan"))
+    })
+}
+
 /// Whether anything was recorded there.
 fn has_begun(bundle: &Path) -> bool {
     bundle.join("transcript.jsonl").exists()
@@ -132,7 +146,7 @@ fn tell_end(held: anyhow::Result<Ended>, bundle: &Path, rehearsal: Option<Rehear
             say("note", &format!("everybody has left for now; to go on: {resume}"));
             Ok(0)
         }
-        Ok(Ended::Stopped) => {
+        Ok(_) => {
             say("note", "it was decided that the ceremony ends here; the transcript and report.md say why");
             Ok(STOPPED)
         }

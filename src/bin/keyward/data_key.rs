@@ -36,6 +36,9 @@ pub(crate) enum DataKeyCommand {
     ///
     /// Reads what `generate` printed, with or without "plaintext", and answers {"plaintext": BASE64, "key": NAME,
     /// "algorithm": ALGORITHM}: the data key, and the master key that unwrapped it.
+    ///
+    /// To name a key is not to vouch for what it opens: what an RSA key opens can have been made by anyone with its
+    /// public half, and is given out only with --danger-assert-origin as well.
     #[command(after_help = "Example:\n  keyward data-key unwrap --context table=cards < cards.key")]
     Unwrap {
         /// Only this master key may open it; needed for RSA keys; repeatable
@@ -43,6 +46,9 @@ pub(crate) enum DataKeyCommand {
         key: Vec<KeyName>,
         #[command(flatten)]
         context: ContextArgs,
+        /// Assert that you know who made what an RSA key opens
+        #[arg(long)]
+        danger_assert_origin: bool,
     },
     /// Wrap a data key that another program made
     ///
@@ -113,11 +119,15 @@ impl DataKeyCommand {
                 let (data_key, wrapped) = app.provider()?.generate_data_key(&key, &context, length)?;
                 Ok(print_secret(&to_json(Some(&data_key), None, Some(&wrapped)))?)
             }
-            Self::Unwrap { key, context } => {
+            Self::Unwrap { key, context, danger_assert_origin } => {
                 let context = context.to_context()?;
                 let wrapped = wrapped_in(&read(std::io::stdin().lock())?)?;
                 let provider = app.provider_for(Wants { keys: &key, ..Wants::default() })?;
                 let unwrapped = provider.unwrap_data_key(&wrapped, &context)?;
+                if unwrapped.wrapped.algorithm().is_rsa() && !danger_assert_origin {
+                    let what = "an RSA key opened this, which proves nothing about its writer; it is not given out";
+                    return Err(Error::new(ErrorKind::OriginUnverified, what).into());
+                }
                 Ok(print_secret(&to_json(Some(&unwrapped.data_key), Some(&unwrapped), None))?)
             }
             Self::Wrap { key, context, origin } => {

@@ -1,6 +1,7 @@
 //! How failures are told: one line of error, perhaps one of hint, and the exit status.
 
 use crate::output::{one_line, say};
+use keyward::ceremony::Verdict;
 use keyward::{Error, ErrorKind};
 use std::error::Error as StdError;
 use std::io;
@@ -10,6 +11,21 @@ const USAGE: u8 = 2;
 
 /// Not an envelope, or not authentic; nor is a log that is not as it was written.
 pub(crate) const NOT_AUTHENTIC: u8 = 4;
+
+/// A bundle that is intact, and that of a rehearsal.
+const REHEARSAL: u8 = 7;
+/// A bundle that is intact, with deviations from the plan that people accepted.
+const DEVIATIONS: u8 = 8;
+
+/// The exit status of a ceremony's verification: 0 only where everything was done as planned.
+pub(crate) fn verdict_status(verdict: Verdict) -> u8 {
+    match verdict {
+        Verdict::Verified => 0,
+        Verdict::Rehearsal => REHEARSAL,
+        Verdict::Deviations => DEVIATIONS,
+        _ => NOT_AUTHENTIC,
+    }
+}
 
 /// Prints a failure and gives its exit status.
 pub(crate) fn failure(error: &anyhow::Error) -> u8 {

@@ -8,7 +8,10 @@ use crate::ceremony::step::StepKind;
 use crate::ceremony::transcript::Transcript;
 use crate::ceremony::verify::facts::problems;
 use crate::error::{Error, ErrorKind, Result};
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 impl Engine<'_> {
@@ -21,13 +24,32 @@ impl Engine<'_> {
         paths.dedup();
         let module =
             |path: &&Path| Ok(ModuleFact { path: path.to_string_lossy().into_owned(), sha256: file_hash(path)? });
-        Ok(vec![Fact::Host {
+        let host = Fact::Host {
             tool_sha256: file_hash(&running_program()?)?,
             modules: paths.iter().map(module).collect::<Result<_>>()?,
             swap: has_swap(),
             core_dumps: may_dump_core(),
             network: is_on_a_network(),
-        }])
+        };
+        Ok(vec![host, Fact::Libraries { files: mapped_libraries()? }])
+    }
+
+    /// The libraries that came with a module, which are loaded after the host was checked; none where none came.
+    pub(super) fn new_libraries(&self) -> Result<Option<Fact>> {
+        let progress = self.journal.progress();
+        let recorded: BTreeSet<&ModuleFact> = self
+            .steps
+            .iter()
+            .filter_map(|step| progress.done(&step.id))
+            .flat_map(|done| &done.facts)
+            .flat_map(|fact| match fact {
+                Fact::Libraries { files } => files.as_slice(),
+                _ => &[],
+            })
+            .collect();
+        let mut files = mapped_libraries()?;
+        files.retain(|file| !recorded.contains(file));
+        Ok((!files.is_empty()).then_some(Fact::Libraries { files }))
     }
 
     /// The same where another process did it: what runs now must be what the plan says as well.
@@ -62,6 +84,29 @@ fn running_program() -> Result<PathBuf> {
         return Ok("/proc/self/exe".into());
     }
     std::env::current_exe().map_err(|error| Error::io("this program cannot be found for its hash", error))
+}
+
+/// The files with code that are mapped into this process, but for the program: shared libraries, and whatever else a
+/// loader was made to put there.
+fn mapped_libraries() -> Result<Vec<ModuleFact>> {
+    if cfg!(not(target_os = "linux")) {
+        return Ok(Vec::new());
+    }
+    let failed = |error| Error::io("the libraries of this program cannot be listed", error);
+    let program = fs::read_link("/proc/self/exe").map_err(failed)?;
+    let maps = fs::read("/proc/self/maps").map_err(failed)?;
+    let paths: BTreeSet<&Path> = maps.split(|byte| *byte == b'\n').filter_map(mapped_file).collect();
+    let others = paths.into_iter().filter(|path| *path != program);
+    others.map(|path| Ok(ModuleFact { path: path.to_string_lossy().into_owned(), sha256: file_hash(path)? })).collect()
+}
+
+/// The file of a line of `proc_pid_maps(5)`, where code of it may run: `START-END PERMISSIONS OFFSET DEVICE INODE PATH`.
+fn mapped_file(line: &[u8]) -> Option<&Path> {
+    let mut fields = line.splitn(6, |byte| *byte == b' ');
+    let permissions = fields.nth(1)?;
+    let path = fields.nth(3)?.trim_ascii_start();
+    let is_code = permissions.contains(&b'x') && path.starts_with(b"/");
+    is_code.then(|| Path::new(OsStr::from_bytes(path)))
 }
 
 /// What cannot be told counts as the worse.

@@ -3,7 +3,6 @@
 use super::Engine;
 use crate::audit::{Hash, Id};
 use crate::ceremony::entry::Fact;
-use crate::ceremony::id::planned_id;
 use crate::ceremony::name::Name;
 use crate::ceremony::plan::{BackupMethod, KeyOrigin, PlannedKey};
 use crate::ceremony::room::{CheckValueOf, News, Wanted};
@@ -22,7 +21,7 @@ impl Engine<'_> {
 
     /// The id that a step gives to the key that it makes.
     pub(super) fn id_of(&self, token: &Name, step: &StepId) -> Result<KekId> {
-        Ok(KekId::from_bytes(*planned_id(&self.journal.run(), &self.serial(token)?, step).as_bytes()))
+        Ok(KekId::from_bytes(*self.recorded(token)?.planned_id(&self.journal.run(), step).as_bytes()))
     }
 
     /// The id of a key on the token that it is made on.

@@ -32,7 +32,7 @@ impl Engine<'_> {
     }
 
     pub(super) fn hand_out(&mut self, token: &Name, custodian: &Name, index: u8, step: &Step) -> Result<Vec<Fact>> {
-        let Custody::Shared { length, threshold, custodians } = self.planned_token(token)?.custody else {
+        let Custody::Shared { length, threshold, custodians, handout: way } = self.planned_token(token)?.custody else {
             return Err(Error::new(ErrorKind::Internal, "the PIN of the token is not shared"));
         };
         let shares = custodians.len();
@@ -44,7 +44,7 @@ impl Engine<'_> {
         let share = share.ok_or_else(|| Error::new(ErrorKind::Internal, "there is no such share"))?;
         let rehearsal = self.venue.is_rehearsal();
         'shown: loop {
-            self.room.hand_out(&Handout { custodian, token, share, shares, rehearsal })?;
+            self.room.hand_out(&Handout { custodian, token, share, shares, way, rehearsal })?;
             while let Some(typed) = self.room.secret(&Wanted::ShareBack { token, by: custodian })? {
                 match share.check_typed(&typed) {
                     Ok(()) => break 'shown,

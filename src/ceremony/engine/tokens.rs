@@ -1,13 +1,14 @@
 //! Tokens: finding the one that is meant, and initializing it.
 
 use super::{Engine, Venue};
+use crate::audit::Id;
 use crate::ceremony::entry::Fact;
 use crate::ceremony::name::{Name, Serial};
 use crate::ceremony::plan::{Custody, PlannedToken};
 use crate::ceremony::room::Wanted;
 use crate::ceremony::step::Step;
 use crate::ceremony::transcript::Transcript;
-use crate::ceremony::verify::serials;
+use crate::ceremony::verify::{TokenClaim, by_name};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hsm::PlannedKey;
 use crate::key::{KekId, KeyName, KeyVersion, WrappingAlgorithm};
@@ -30,16 +31,17 @@ impl Engine<'_> {
     /// The token as its serial number, which is recorded, finds it.
     pub(super) fn token(&self, name: &Name) -> Result<(Arc<Module>, TokenUri)> {
         let module = self.module(&self.planned_token(name)?)?;
-        let info = of_serial(&module.tokens()?, name, &self.serial(name)?, |token| token.initialized)?;
+        let serial = self.recorded(name)?.serial;
+        let info = of_serial(&module.tokens()?, name, &serial, |token| token.initialized)?;
         let uri = TokenUri::of(&info, module.path());
         Ok((module, uri))
     }
 
-    /// The serial number of a token, as it is recorded.
-    pub(super) fn serial(&self, name: &Name) -> Result<String> {
-        serials(&self.plan, &Transcript::from(&self.journal)).remove(name).ok_or_else(|| {
-            Error::new(ErrorKind::Internal, format!("the serial number of '{name}' is not recorded yet"))
-        })
+    /// Which token it is, as it is recorded.
+    pub(super) fn recorded(&self, name: &Name) -> Result<TokenClaim> {
+        by_name(&self.plan, &Transcript::from(&self.journal))
+            .remove(name)
+            .ok_or_else(|| Error::new(ErrorKind::Internal, format!("which token '{name}' is was not recorded yet")))
     }
 
     pub(super) fn identify(&mut self, name: &Name) -> Result<Vec<Fact>> {
@@ -53,7 +55,9 @@ impl Engine<'_> {
                 }
                 Serial::Is(serial) => of_serial(&module.tokens()?, name, &serial, |_| true)?,
             };
-            return Ok(vec![fact(name, &info)]);
+            let mut facts = vec![fact(name, &info, None)];
+            facts.extend(self.new_libraries()?);
+            return Ok(facts);
         }
         let info = match self.serial_of(&planned) {
             Serial::Is(serial) => of_serial(&module.tokens()?, name, &serial, |token| token.initialized)?,
@@ -66,7 +70,9 @@ impl Engine<'_> {
             let pin = self.user_pin(name, by)?;
             self.log_in(name, &TokenUri::of(&info, module.path()), pin)?;
         }
-        Ok(vec![fact(name, &info), self.objects(name)?])
+        let mut facts = vec![ready_fact(name, &info, &module)?, self.objects(name)?];
+        facts.extend(self.new_libraries()?);
+        Ok(facts)
     }
 
     /// In a rehearsal a token has whichever serial number it has.
@@ -100,7 +106,7 @@ impl Engine<'_> {
         // Lower versions first: numbers only grow.
         gone.sort();
         for (version, key) in gone {
-            let id = KekId::from_bytes(*crate::audit::Id::random()?.as_bytes());
+            let id = KekId::from_bytes(*Id::random()?.as_bytes());
             hsm.create_planned(&PlannedKey::new(key, WrappingAlgorithm::AesGcm, id).version(version))?;
         }
         Ok(info)
@@ -118,7 +124,7 @@ impl Engine<'_> {
                     |token: &&TokenInfo| token.initialized && token.label == planned.label && !token.user_pin_set;
                 let tokens = module.tokens()?;
                 if tried_before && let Some(ours) = tokens.iter().find(ours) {
-                    return Ok(vec![fact(name, ours)]);
+                    return Ok(vec![ready_fact(name, ours, &module)?]);
                 }
                 refuse_label(&module, &planned)?;
                 None
@@ -138,7 +144,7 @@ impl Engine<'_> {
         };
         let info = module.initialize(&init)?;
         self.officer_pins.insert(name.clone(), pin);
-        Ok(vec![fact(name, &info)])
+        Ok(vec![ready_fact(name, &info, &module)?])
     }
 
     /// A PIN that somebody types.
@@ -150,7 +156,14 @@ impl Engine<'_> {
     }
 }
 
-fn fact(name: &Name, info: &TokenInfo) -> Fact {
+/// Of a token on which keys can be made: their ids depend on its generator.
+fn ready_fact(name: &Name, info: &TokenInfo, module: &Arc<Module>) -> Result<Fact> {
+    let mut random = [0; 16];
+    module.random(&TokenUri::of(info, module.path()), &mut random)?;
+    Ok(fact(name, info, Some(Id::from_bytes(random))))
+}
+
+fn fact(name: &Name, info: &TokenInfo, random: Option<Id>) -> Fact {
     // What is not initialized has no label of anybody's.
     let label = if info.initialized { info.label.clone() } else { String::new() };
     Fact::Token {
@@ -160,6 +173,7 @@ fn fact(name: &Name, info: &TokenInfo) -> Fact {
         manufacturer: info.manufacturer.clone(),
         model: info.model.clone(),
         firmware: info.firmware.clone(),
+        random,
     }
 }
 

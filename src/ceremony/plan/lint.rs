@@ -1,15 +1,20 @@
 //! What contradicts itself in a plan.
 
 mod custody;
+mod invisible;
 mod keys;
 
-use super::{BackupMethod, Custody, Plan, PlannedKey, Role, secrets};
+pub(in crate::ceremony) use invisible::is_invisible;
+
+use super::{BackupMethod, Custody, Person, Plan, PlannedKey, Role, secrets};
+use crate::ceremony::format;
 use crate::ceremony::name::{Name, Serial};
 use std::collections::BTreeSet;
 use std::fmt;
 
 /// Something in a plan that is not as it should be.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
 pub struct Finding {
     /// Where: `keys.payments.backup`, or `line 12`.
     pub place: String,
@@ -29,12 +34,23 @@ impl Plan {
     /// `text` is the plan's own text, which is searched for PINs and secrets, comments and all.
     #[must_use]
     pub fn lint(&self, text: &str) -> Vec<Finding> {
+        let outdated = format::check_current(self.format).err();
+        let outdated = outdated.map(|error| Finding { place: "format".into(), message: error.to_string() });
+        outdated.into_iter().chain(self.contradictions(text)).collect()
+    }
+
+    /// The same by the rules of the plan's own format, for a plan that was run.
+    pub(in crate::ceremony) fn contradictions(&self, text: &str) -> Vec<Finding> {
         let mut lint = Lint { plan: self, findings: Vec::new() };
         lint.people();
         lint.tokens();
         lint.keys();
         lint.destructions();
         lint.counts();
+        if self.format >= 2 {
+            lint.bystander();
+            lint.findings.extend(invisible::find(text));
+        }
         lint.findings.extend(secrets::find(self, text));
         lint.findings
     }
@@ -95,6 +111,18 @@ impl Lint<'_> {
         }
         if plan.with_role(Role::Witness).next().is_none() {
             self.find("people", "nobody has the role witness");
+        }
+    }
+
+    /// What every witness has a hand in, no witness attests.
+    fn bystander(&mut self) {
+        let plan = self.plan;
+        let types =
+            |name: &Name| plan.tokens.iter().any(|token| matches!(&token.custody, Custody::Typed { by } if by == name));
+        let only_watches = |person: &Person| person.roles == [Role::Witness] && !types(&person.name);
+        let mut witnesses = plan.with_role(Role::Witness).peekable();
+        if witnesses.peek().is_some() && !witnesses.any(only_watches) {
+            self.find("people", "every witness does something else as well: one at least has to do nothing but watch");
         }
     }
 

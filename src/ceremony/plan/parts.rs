@@ -2,11 +2,13 @@
 
 use super::read;
 use crate::ceremony::name::Name;
+use crate::ceremony::shares::PIN_LEN;
 use serde::Deserialize;
 
 /// How the user PIN of a token is kept.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "RawCustody")]
+#[non_exhaustive]
 pub enum Custody {
     /// Generated on the token and split among custodians.
     Shared {
@@ -16,6 +18,8 @@ pub enum Custody {
         threshold: u8,
         /// Who get a share each, in this order.
         custodians: Vec<Name>,
+        /// By which way they get it.
+        handout: HandoutWay,
     },
     /// Somebody knows it and types it.
     Typed {
@@ -30,6 +34,7 @@ struct RawCustody {
     length: Option<u8>,
     threshold: Option<u8>,
     custodians: Option<Vec<Name>>,
+    handout: Option<HandoutWay>,
     typed_by: Option<Name>,
 }
 
@@ -38,10 +43,17 @@ impl TryFrom<RawCustody> for Custody {
 
     fn try_from(raw: RawCustody) -> Result<Self, &'static str> {
         match raw {
-            RawCustody { length, threshold: Some(threshold), custodians: Some(custodians), typed_by: None } => {
-                Ok(Self::Shared { length: length.unwrap_or(crate::ceremony::shares::PIN_LEN), threshold, custodians })
+            RawCustody {
+                length,
+                threshold: Some(threshold),
+                custodians: Some(custodians),
+                handout,
+                typed_by: None,
+            } => {
+                let (length, handout) = (length.unwrap_or(PIN_LEN), handout.unwrap_or_default());
+                Ok(Self::Shared { length, threshold, custodians, handout })
             }
-            RawCustody { length: None, threshold: None, custodians: None, typed_by: Some(by) } => {
+            RawCustody { length: None, threshold: None, custodians: None, handout: None, typed_by: Some(by) } => {
                 Ok(Self::Typed { by })
             }
             _ => Err("custody is either 'threshold' and 'custodians', or 'typed_by' alone"),
@@ -49,9 +61,36 @@ impl TryFrom<RawCustody> for Custody {
     }
 }
 
+/// By which way a custodian gets a share.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum HandoutWay {
+    /// It is shown on the screen, which is overwritten afterwards, and written down.
+    #[default]
+    Screen,
+    /// It is printed, and never on the screen.
+    Paper,
+    /// It goes into a file of its own on a medium of the custodian's, and never on the screen.
+    File,
+}
+
+impl HandoutWay {
+    /// The way as a word.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Screen => "screen",
+            Self::Paper => "paper",
+            Self::File => "file",
+        }
+    }
+}
+
 /// How a key comes to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum KeyOrigin {
     /// Generated on its token.
     Generated,
@@ -73,6 +112,7 @@ impl KeyOrigin {
 /// What a key may be used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum Usage {
     /// `CKA_ENCRYPT`.
     Encrypt,
@@ -116,6 +156,7 @@ pub struct Backup {
 /// The means by which a key survives the loss of its token.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum BackupMethod {
     /// The second token makes a key of its own, and what is protected is wrapped to both. Nothing is ever exported.
     #[default]
@@ -152,6 +193,7 @@ impl BackupMethod {
 
 /// What may export a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum ExportMechanism {
     /// RSA-OAEP with SHA-256.
     RsaOaep,

@@ -3,6 +3,7 @@
 use super::parts::ExportMechanism;
 use super::{MAX_LEN, Plan};
 use crate::audit::Hash;
+use crate::ceremony::format;
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::{KeyName, KeyVersion, WrappingAlgorithm};
 use serde::de::Error as _;
@@ -47,9 +48,10 @@ fn without_values(message: &str) -> String {
 }
 
 pub(super) fn format<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
-    match u32::deserialize(deserializer)? {
-        1 => Ok(1),
-        _ => Err(D::Error::custom("the format of a plan is 1")),
+    let format = u32::deserialize(deserializer)?;
+    match format::is_known(format) {
+        true => Ok(format),
+        false => Err(D::Error::custom(format!("the format of a plan is {}", format::CURRENT))),
     }
 }
 

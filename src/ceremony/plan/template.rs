@@ -2,6 +2,7 @@
 
 use crate::audit::Hash;
 use crate::ceremony::expect::usage_of;
+use crate::ceremony::format::CURRENT;
 use crate::ceremony::minisign::WitnessKey;
 use crate::ceremony::name::Name;
 use crate::ceremony::shares::PIN_LEN;
@@ -72,7 +73,7 @@ impl Answers {
             "# The plan of a key ceremony. `keyward ceremony plan lint` says what contradicts itself in it, `plan words`\n\
              # gives its hash in words to read aloud, `run --dry-run` prints its steps for paper.\n\
              # No secret stands here: who takes part in a ceremony may read all of it.\n\n\
-             format = 1\n\
+             format = {CURRENT}\n\
              id = \"{id}\"\n\
              # SHA-256 of the program that runs it: sha256sum \"$(command -v keyward)\"\n\
              tool_sha256 = \"{tool_sha256}\"\n\n\
@@ -145,7 +146,8 @@ impl Answers {
              # firmware = \"2.6\"                  # where only this version will do\n\
              initialize = true                   # destroys whatever is on it\n\
              officer = \"{}\"\n\
-             # The user PIN is generated on the token and split; typed_by = \"{}\" where somebody knows it instead.\n\
+             # The user PIN is generated on the token and split, and shares are shown on the screen; handout = \"paper\" prints\n\
+             # them, handout = \"file\" writes each to a file of its own. typed_by = \"{}\" where somebody knows it instead.\n\
              custody = {{ length = {PIN_LEN}, threshold = {}, custodians = [{}] }}\n\
              # Objects that a user sees: a master key is two, itself and its record.\n\
              objects_before = 0\n\

@@ -1,6 +1,7 @@
 //! A script for paper.
 
-use crate::ceremony::plan::{Custody, Plan};
+use crate::ceremony::format::CURRENT;
+use crate::ceremony::plan::{Custody, Plan, is_invisible};
 use crate::ceremony::step::Step;
 use crate::ceremony::words;
 use std::fmt::Write;
@@ -70,12 +71,22 @@ fn write(out: &mut String, plan: &Plan, text: &str, steps: &[Step]) -> std::fmt:
     Ok(())
 }
 
-/// Text without what Markdown would take for more than text. Control characters and line breaks become blanks.
-pub(in crate::ceremony) fn escape(text: &str) -> String {
+/// Text without what Markdown would take for more than text. Control characters, line breaks and what cannot be seen
+/// become blanks.
+fn escape(text: &str) -> String {
+    escape_in(CURRENT, text)
+}
+
+/// The same as a format words it: in the first, only what turns the direction of text becomes a blank.
+pub(in crate::ceremony) fn escape_in(format: u32, text: &str) -> String {
+    let is_blank = match format {
+        1 => |c: char| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'),
+        _ => |c: char| c.is_control() || is_invisible(c),
+    };
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
-            c if c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') => out.push(' '),
+            c if is_blank(c) => out.push(' '),
             '\\' | '|' | '`' | '*' | '<' | '>' | '[' | ']' | '#' | '&' => {
                 out.push('\\');
                 out.push(c);

@@ -46,15 +46,21 @@ impl SharedPin {
         u8::try_from(self.0.len()).unwrap_or(u8::MAX)
     }
 
-    /// Its characters, five bits each, and room for the padding.
-    pub(super) fn to_secret(&self) -> Zeroizing<Vec<u8>> {
+    /// Its characters, five bits each, and random bits after them to the end: in the last byte of the PIN as well, so
+    /// that all bits of what is split are unknown.
+    pub(super) fn to_secret(&self, mut random: impl FnMut(&mut [u8]) -> Result<()>) -> Result<Zeroizing<Vec<u8>>> {
         let mut packed = base32::decode(&self.0).unwrap_or_default();
         // Allocated at once: what a growing vector leaves behind is not wiped.
         let mut secret = Zeroizing::new(vec![0; secret_len(self.len())]);
-        let len = packed.len().min(secret.len());
-        secret[..len].copy_from_slice(&packed[..len]);
+        random(&mut secret)?;
+        let bits = 5 * self.0.len();
+        let (whole, rest) = (bits / 8, bits % 8);
+        secret[..whole].copy_from_slice(&packed[..whole]);
+        if rest > 0 {
+            secret[whole] = packed[whole] | secret[whole] & (0xff >> rest);
+        }
         zeroize::Zeroize::zeroize(&mut *packed);
-        secret
+        Ok(secret)
     }
 
     pub(super) fn from_secret(secret: &[u8], len: u8) -> Result<Self> {
@@ -88,12 +94,6 @@ fn packed_len(pin_len: u8) -> usize {
 /// How long what is split is: the PIN, one byte of padding at least, and 16 bytes in all at least.
 pub(super) fn secret_len(pin_len: u8) -> usize {
     (packed_len(pin_len) + 1).max(MIN_SECRET)
-}
-
-/// The bytes of the secret that are random.
-pub(super) fn padding<'a>(secret: &'a mut [u8], pin: &SharedPin) -> &'a mut [u8] {
-    let start = packed_len(pin.len()).min(secret.len());
-    &mut secret[start..]
 }
 
 pub(super) fn is_len(len: u8) -> bool {

@@ -1,7 +1,8 @@
 //! What the lines of a transcript add up to: which steps were tried, and what came of them.
 
 use crate::audit::{Hash, sealed};
-use crate::ceremony::entry::{Decision, Entry, FORMAT, Fact, Outcome};
+use crate::ceremony::entry::{Decision, Entry, Fact, Outcome};
+use crate::ceremony::format;
 use crate::ceremony::line::Line;
 use crate::ceremony::name::Name;
 use crate::ceremony::step::StepId;
@@ -96,7 +97,9 @@ impl Progress {
         }
         self.check_clock(time, entry)?;
         match entry {
-            Entry::Begun { format, .. } if *format != FORMAT => Err(format!("the format {format} is not known")),
+            Entry::Begun { format, .. } if !format::is_known(*format) => {
+                Err(format!("the format {format} is not known"))
+            }
             Entry::Intent { step, .. } => match &self.open {
                 Some(open) => Err(format!("step {step} begins before {open} has ended")),
                 None => Ok(()),

@@ -3,10 +3,11 @@
 
 use crate::audit::{Hash, Id};
 use crate::ceremony::entry::Fact;
+use crate::ceremony::id::{RunId, planned_id};
 use crate::ceremony::name::Name;
 use crate::ceremony::plan::{Backup, KeyOrigin, Plan, PlannedKey};
 use crate::ceremony::script::script;
-use crate::ceremony::step::StepKind;
+use crate::ceremony::step::{StepId, StepKind};
 use crate::ceremony::transcript::{Attempt, Transcript};
 use crate::key::{KeyName, KeyVersion};
 use std::collections::BTreeMap;
@@ -23,6 +24,15 @@ pub struct TokenClaim {
     pub manufacturer: String,
     /// Its model.
     pub model: String,
+    /// What its generator gave, on which the ids of its keys depend; from format 2 on.
+    pub random: Option<Id>,
+}
+
+impl TokenClaim {
+    /// Returns the `CKA_ID` of the key that a step of this run makes on it.
+    pub(in crate::ceremony) fn planned_id(&self, run: &RunId, step: &StepId) -> Id {
+        planned_id(run, &self.serial, self.random.as_ref(), step)
+    }
 }
 
 /// A key on a token, as the transcript tells of it.
@@ -80,7 +90,7 @@ pub struct DestroyedClaim {
 
 /// The keys of a plan, from the last attempts that were done.
 pub(super) fn of(plan: &Plan, transcript: &Transcript) -> Vec<KeyClaim> {
-    let serials = serials(plan, transcript);
+    let tokens = by_name(plan, transcript);
     let mut claims: Vec<KeyClaim> = Vec::new();
     for step in script(plan) {
         let Some(done) = transcript.progress().done(&step.id) else { continue };
@@ -98,7 +108,7 @@ pub(super) fn of(plan: &Plan, transcript: &Transcript) -> Vec<KeyClaim> {
         for fact in &done.facts {
             match fact {
                 Fact::Key { token, .. } => {
-                    let serial = serials.get(token).cloned();
+                    let serial = tokens.get(token).map(|token| token.serial.clone());
                     claims.extend(claim(planned, fact, serial, is_backup, made));
                 }
                 Fact::Canary { token, id, wrapped, digest } => {
@@ -147,7 +157,7 @@ fn claim(
 
 /// The keys that were destroyed.
 pub(super) fn destroyed(plan: &Plan, transcript: &Transcript) -> Vec<DestroyedClaim> {
-    let serials = serials(plan, transcript);
+    let tokens = by_name(plan, transcript);
     let mut claims = Vec::new();
     for step in script(plan) {
         let StepKind::DestroyKey { .. } = step.kind else { continue };
@@ -156,7 +166,7 @@ pub(super) fn destroyed(plan: &Plan, transcript: &Transcript) -> Vec<DestroyedCl
             // A label that is none is not what the plan says, which is a finding.
             let Some((name, version)) = label.split_once(':') else { continue };
             let (Ok(name), Ok(version)) = (name.parse(), version.parse()) else { continue };
-            let serial = serials.get(token).cloned();
+            let serial = tokens.get(token).map(|token| token.serial.clone());
             claims.push(DestroyedClaim { token: token.clone(), serial, name, version, id: *id });
         }
     }
@@ -164,27 +174,23 @@ pub(super) fn destroyed(plan: &Plan, transcript: &Transcript) -> Vec<DestroyedCl
 }
 
 /// The tokens, as they were last told: a free one has its own serial number once it is initialized.
-pub(super) fn tokens(plan: &Plan, transcript: &Transcript) -> Vec<TokenClaim> {
+pub(in crate::ceremony) fn by_name(plan: &Plan, transcript: &Transcript) -> BTreeMap<Name, TokenClaim> {
     let mut tokens = BTreeMap::new();
     for step in script(plan) {
         let (StepKind::IdentifyToken { token } | StepKind::InitializeToken { token }) = &step.kind else { continue };
         let facts = transcript.progress().done(&step.id).map_or(&[][..], |done| &done.facts);
         for fact in facts {
-            if let Fact::Token { serial, manufacturer, model, .. } = fact {
+            if let Fact::Token { serial, manufacturer, model, random, .. } = fact {
                 let claim = TokenClaim {
                     token: token.clone(),
                     serial: serial.clone(),
                     manufacturer: manufacturer.clone(),
                     model: model.clone(),
+                    random: *random,
                 };
                 tokens.insert(token.clone(), claim);
             }
         }
     }
-    tokens.into_values().collect()
-}
-
-/// The serial numbers of tokens.
-pub(in crate::ceremony) fn serials(plan: &Plan, transcript: &Transcript) -> BTreeMap<Name, String> {
-    tokens(plan, transcript).into_iter().map(|claim| (claim.token, claim.serial)).collect()
+    tokens
 }

@@ -2,7 +2,7 @@
 
 mod keys;
 
-use super::{Verification, claims};
+use super::{TokenClaim, Verification, claims};
 use crate::audit::{Hash, Id};
 use crate::ceremony::entry::{Entry, Fact, ObjectFact};
 use crate::ceremony::name::Name;
@@ -57,7 +57,7 @@ struct Check<'a> {
     run: Id,
     /// It takes place on other tokens than those of the plan.
     rehearsal: bool,
-    serials: BTreeMap<Name, String>,
+    tokens: BTreeMap<Name, TokenClaim>,
 }
 
 type Problems = Vec<String>;
@@ -65,8 +65,8 @@ type Problems = Vec<String>;
 impl<'a> Check<'a> {
     fn new(plan: &'a Plan, transcript: &'a Transcript, steps: &'a [Step]) -> Option<Self> {
         let Some(Entry::Begun { run, rehearsal, .. }) = transcript.begun() else { return None };
-        let serials = claims::serials(plan, transcript);
-        Some(Self { plan, steps, progress: transcript.progress(), run: *run, rehearsal: *rehearsal, serials })
+        let tokens = claims::by_name(plan, transcript);
+        Some(Self { plan, steps, progress: transcript.progress(), run: *run, rehearsal: *rehearsal, tokens })
     }
 }
 
@@ -102,6 +102,10 @@ impl Check<'_> {
             problems.push("the hashes of program and modules are not told".into());
             return;
         };
+        if self.plan.format >= 2 {
+            let are_libraries = |fact: &Fact| matches!(fact, Fact::Libraries { .. });
+            one(facts, are_libraries, "the libraries of the program are not recorded", problems);
+        }
         if *tool_sha256 != self.plan.tool_sha256 {
             problems.push("the program had another hash than the plan says".into());
         }
@@ -117,7 +121,7 @@ impl Check<'_> {
     fn token(&self, name: &Name, is_initialized: bool, facts: &[Fact], problems: &mut Problems) {
         let Some(planned) = self.plan.token(name) else { return };
         let is_it = |fact: &Fact| matches!(fact, Fact::Token { token, .. } if token == name);
-        let Some(Fact::Token { serial, label, firmware, .. }) = only(facts, is_it) else {
+        let Some(Fact::Token { serial, label, firmware, random, .. }) = only(facts, is_it) else {
             problems.push("it is not told what the token says of itself".into());
             return;
         };
@@ -134,7 +138,11 @@ impl Check<'_> {
         if !planned.initialize {
             self.before(planned, facts, problems);
         }
-        if is_initialized && self.serials.iter().any(|(other, used)| other != name && used == serial) {
+        let is_ready = is_initialized || !planned.initialize;
+        if self.plan.format >= 2 && is_ready && random.is_none() {
+            problems.push("what the token's generator gave is not recorded".into());
+        }
+        if is_initialized && self.tokens.values().any(|other| other.token != *name && other.serial == *serial) {
             problems.push("another token of this ceremony has the same serial number".into());
         }
     }

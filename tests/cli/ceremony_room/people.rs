@@ -69,7 +69,7 @@ impl People {
 
     fn plan(&self, keys: &str, objects: u32) -> String {
         let mut text = format!(
-            "format = 1\nid = \"2026-11-payments\"\ntool_sha256 = \"{}\"\n",
+            "format = 2\nid = \"2026-11-payments\"\ntool_sha256 = \"{}\"\n",
             file_hash(Path::new(KEYWARD)).unwrap()
         );
         for (name, role) in [
@@ -106,9 +106,15 @@ impl People {
 
     /// The same at another kind of terminal.
     pub(crate) fn start_at(&self, term: &str, args: &[&str]) -> Screen {
+        self.start_with("TERM", term, args)
+    }
+
+    /// The same with this variable.
+    pub(crate) fn start_with(&self, variable: &str, value: &str, args: &[&str]) -> Screen {
         let mut command = Command::new(KEYWARD).env_clear().current_dir(self.directory.path());
-        command = command.args(["ceremony"]).args(args).env("LC_ALL", "C.UTF-8").env("TERM", term);
-        Screen::of(command.env("SOFTHSM2_CONF", self.path("softhsm2.conf")), &self.path("stdout"))
+        command = command.args(["ceremony"]).args(args).env("LC_ALL", "C.UTF-8").env("TERM", "xterm");
+        command = command.env("SOFTHSM2_CONF", self.path("softhsm2.conf")).env(variable, value);
+        Screen::of(command, &self.path("stdout"))
     }
 
     /// What is asked next, and all that was said before.
@@ -214,7 +220,7 @@ impl People {
 
 /// Token, custodian and share, as they stand on the screen.
 #[track_caller]
-fn written(contents: &str) -> (String, String, String) {
+pub(crate) fn written(contents: &str) -> (String, String, String) {
     let first = contents.lines().find(|line| line.contains("of the PIN of '")).expect(contents);
     let custodian = first.trim().split_once(':').unwrap().0.to_owned();
     let token = first.split('\'').nth(1).unwrap().to_owned();

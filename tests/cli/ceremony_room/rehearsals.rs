@@ -35,12 +35,31 @@ fn a_rehearsal_is_marked_as_one_and_its_tokens_are_thrown_away() {
     assert_no_secret_stays(&people, REHEARSAL, &mut screen);
     // No token but those was touched.
     assert_eq!(fs::read_dir(people.path("tokens")).unwrap().count(), 0);
-    for witness in ["wanda", "walter"] {
-        assert_eq!(people.run(&["sign", REHEARSAL, "--key", &format!("{witness}.key"), "--yes"]).status, 0);
-    }
-    let verified = people.run(&["verify", REHEARSAL]);
-    assert_eq!(verified.status, 0, "{}", verified.text());
-    assert!(verified.text().lines().last().unwrap().starts_with("REHEARSAL 2026-11-payments, "), "{}", verified.text());
+    // A script that signs ceremonies signs no rehearsal, and at a terminal another word is typed.
+    let sign = ["sign", REHEARSAL, "--key", "wanda.key"];
+    let refused = people.run(&[&sign[..], &["--yes"]].concat());
+    assert!(refused.status == 2 && refused.stderr.contains("it is a REHEARSAL"), "{}", refused.stderr);
+    let mut screen = people.start(&sign);
+    screen.until(&["Type rehearsal to sign: "]);
+    screen.line(BUNDLE);
+    assert_eq!(screen.end().0.code(), Some(1));
+    let mut screen = people.start(&sign);
+    screen.until(&["Type rehearsal to sign: "]);
+    screen.line("rehearsal");
+    assert_eq!(screen.end().0.code(), Some(0));
+    let walters = ["sign", REHEARSAL, "--key", "walter.key", "--yes", "--rehearsal"];
+    assert_eq!(people.run(&walters).status, 0);
+    // It never passes for the ceremony.
+    let verified = people.run(&["verify", REHEARSAL, "--plan", "plan.toml"]);
+    assert_eq!(verified.status, 7, "{}", verified.text());
+    let last = verified.text().lines().last().unwrap();
+    assert!(
+        last.starts_with("REHEARSAL 2026-11-payments, ") && last.ends_with(": a rehearsal, worth nothing"),
+        "{last}"
+    );
+    let told: serde_json::Value =
+        serde_json::from_str(people.run(&["verify", REHEARSAL, "--plan", "plan.toml", "--json"]).text()).unwrap();
+    assert_eq!((&told["ok"], &told["verdict"]), (&false.into(), &"rehearsal".into()));
 }
 
 #[test]

@@ -37,10 +37,14 @@ struct Shown {
 impl Screen {
     /// Runs the program at a terminal of its own, which controls it. Its standard output is the file.
     pub(crate) fn of(command: Command, stdout: &Path) -> Self {
+        Self::at(command.stdout(File::options().create(true).append(true).open(stdout).unwrap()))
+    }
+
+    /// The same, with its standard output at the terminal as well.
+    pub(crate) fn at(command: Command) -> Self {
         let (pty, pts) = open().unwrap();
         pty.resize(pty_process::Size::new(ROWS, COLUMNS)).unwrap();
-        let out = File::options().create(true).append(true).open(stdout).unwrap();
-        let child = command.stdout(out).spawn(pts).unwrap();
+        let child = command.spawn(pts).unwrap();
         let shown = Shown { log: Vec::new(), terminal: parser(), ended: false };
         let shown = Arc::new((Mutex::new(shown), Condvar::new()));
         let pty = Arc::new(pty);
@@ -82,6 +86,11 @@ impl Screen {
         }
     }
 
+    /// Makes the window another size, which the program is informed of by a signal.
+    pub(crate) fn resize(&self, rows: u16, columns: u16) {
+        self.pty.resize(pty_process::Size::new(rows, columns)).unwrap();
+    }
+
     pub(crate) fn write(&self, text: &str) {
         (&*self.pty).write_all(text.as_bytes()).unwrap();
     }
@@ -93,6 +102,11 @@ impl Screen {
     /// What stands on the screen now.
     pub(crate) fn contents(&self) -> String {
         self.shown.0.lock().unwrap().terminal.screen().contents()
+    }
+
+    /// The last line that was written.
+    pub(crate) fn last_line(&self) -> String {
+        self.log().rsplit(['\n', '\r']).next().unwrap_or_default().to_owned()
     }
 
     pub(crate) fn is_second(&self) -> bool {

@@ -33,6 +33,7 @@ pub(crate) struct MakePin {
 
 impl MakePin {
     pub(super) fn run(&self) -> anyhow::Result<()> {
+        super::check_loader()?;
         let bundle = self.bundle.open()?;
         let token: Name = self.token.parse()?;
         // Before anybody types anything.

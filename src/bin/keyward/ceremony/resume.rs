@@ -52,7 +52,8 @@ impl Resume {
         if let Some(stranger) = by.as_ref().filter(|by| plan.person(by).is_none()) {
             return Err(refused(format!("the plan has no person '{stranger}'")).into());
         }
-        Terminal::check()?;
+        super::check_loader()?;
+        Terminal::check(&plan)?;
         let rehearsal = found.rehearsal.then(|| Rehearsal::resume(bundle.path(), self.softhsm.as_deref()));
         let rehearsal = rehearsal.transpose()?;
         let venue = rehearsal.as_ref().map_or(Venue::Tokens, Rehearsal::venue);

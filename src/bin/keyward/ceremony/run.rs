@@ -63,7 +63,8 @@ impl Run {
         }
         let path = self.bundle_of(&plan);
         // Before anything is made.
-        Terminal::check()?;
+        super::check_loader()?;
+        Terminal::check(&plan)?;
         if super::has_begun(&path) {
             return Err(exists(&path));
         }

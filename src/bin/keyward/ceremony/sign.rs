@@ -5,7 +5,7 @@ use crate::app::App;
 use crate::output::{print, print_line, say};
 use crate::report::NOT_AUTHENTIC;
 use clap::Args;
-use keyward::ceremony::{Bundle, Hash, InterimStatement, Name, Plan, Statement, Verify, WitnessSecret, report, words};
+use keyward::ceremony::{Bundle, InterimStatement, Name, Plan, Statement, Verify, WitnessSecret, words};
 use keyward::{Error, ErrorKind};
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -30,6 +30,9 @@ pub(crate) struct Sign {
     /// Do not ask
     #[arg(long)]
     yes: bool,
+    /// Sign the bundle of a rehearsal with --yes, and no other
+    #[arg(long, requires = "yes")]
+    rehearsal: bool,
     /// Sign the transcript up to a pause, before the ceremony goes on
     ///
     /// `keyward ceremony resume` then refuses a transcript with another beginning.
@@ -47,7 +50,7 @@ impl Sign {
             return self.run_interim(&bundle);
         }
         let found = Verify::new(&bundle).before_signing().run()?;
-        if !found.is_ok() {
+        if !found.is_intact() {
             verify::tell(&found, None, app)?;
             say("error", "nothing is signed: the bundle is not as it should be");
             return Ok(NOT_AUTHENTIC);
@@ -57,26 +60,57 @@ impl Sign {
             print(&statement.to_string())?;
             return Ok(0);
         };
-        self.check_confirmable()?;
+        self.check_confirmable(&statement.transcript)?;
         let key = open(path)?;
         let witness = whose(&bundle.plan()?, &key)?;
         verify::tell(&found, None, app)?;
-        show(&statement.plan, &statement.head)?;
-        if !self.yes {
-            confirm(&statement.ceremony)?;
-        }
-        let comment = format!("{} as witness {witness}", statement.ceremony);
+        self.confirm(&statement.transcript)?;
+        let comment = format!("{} as witness {witness}", statement.transcript.ceremony);
         bundle.write_signature(&witness, &key.sign(statement.to_string().as_bytes(), &comment)?)?;
         print_line(&format!("signed as {witness}"))?;
         Ok(0)
     }
 
-    fn check_confirmable(&self) -> keyward::Result<()> {
-        if self.yes || std::io::stdin().is_terminal() {
+    /// Refuses what cannot be confirmed, and what a script that signs ceremonies did not expect.
+    fn check_confirmable(&self, statement: &InterimStatement) -> keyward::Result<()> {
+        let refused = |what: &'static str, hint: &'static str| {
+            Err(Error::new(ErrorKind::InvalidArgument, format!("nothing is signed: {what}")).with_hint(hint))
+        };
+        match (self.yes, statement.rehearsal) {
+            (false, _) if std::io::stdin().is_terminal() => Ok(()),
+            (false, _) => refused("it was not confirmed", "at a terminal you are asked; in a script, add --yes"),
+            (true, true) if !self.rehearsal => {
+                refused("it is a REHEARSAL", "a script that signs rehearsals adds --rehearsal")
+            }
+            (true, false) if self.rehearsal => {
+                refused("it is no rehearsal", "leave --rehearsal out to sign a ceremony")
+            }
+            (true, _) => Ok(()),
+        }
+    }
+
+    /// Shows what is signed in words, and has it confirmed. A rehearsal is confirmed with another word than a ceremony,
+    /// so that neither is signed in the place of the other.
+    fn confirm(&self, statement: &InterimStatement) -> anyhow::Result<()> {
+        print(&format!(
+            "\nThe plan:\n\n    {}\n\nThe head of the transcript:\n\n    {}\n\n",
+            words::lines(&statement.plan).join("\n    "),
+            words::lines(&statement.head).join("\n    "),
+        ))?;
+        if self.yes {
             return Ok(());
         }
-        Err(Error::new(ErrorKind::InvalidArgument, "nothing is signed: it was not confirmed")
-            .with_hint("at a terminal you are asked; in a script, add --yes"))
+        let word = if statement.rehearsal { "rehearsal" } else { statement.ceremony.as_str() };
+        let what = if statement.rehearsal { "This is a REHEARSAL. " } else { "" };
+        let mut err = std::io::stderr().lock();
+        write!(err, "{what}Are these the words that were shown in the room? Type {word} to sign: ")?;
+        err.flush()?;
+        let mut typed = String::new();
+        std::io::stdin().read_line(&mut typed)?;
+        if typed.trim() != word {
+            return Err(anyhow::anyhow!("nothing is signed: '{}' is not '{word}'", typed.trim()));
+        }
+        Ok(())
     }
 
     /// Signs the transcript as it is at a pause.
@@ -92,13 +126,10 @@ impl Sign {
             print(&statement.to_string())?;
             return Ok(0);
         };
-        self.check_confirmable()?;
+        self.check_confirmable(&statement)?;
         let key = open(path)?;
         let witness = whose(&plan, &key)?;
-        show(&statement.plan, &statement.head)?;
-        if !self.yes {
-            confirm(&statement.ceremony)?;
-        }
+        self.confirm(&statement)?;
         let comment = format!("{} as witness {witness}, at a pause", statement.ceremony);
         let signature = key.sign(statement.to_string().as_bytes(), &comment)?;
         bundle.write_interim_signature(&witness, statement.entries, &signature)?;
@@ -109,8 +140,7 @@ impl Sign {
 
 fn statement(bundle: &Bundle) -> anyhow::Result<Statement> {
     let transcript = bundle.transcript()?;
-    let report = report(&bundle.plan()?, &transcript);
-    let made = Statement::new(&transcript, &report);
+    let made = Statement::new(&transcript, &bundle.report_bytes()?);
     Ok(made.ok_or_else(|| Error::new(ErrorKind::InvalidArgument, "there is nothing to sign: nothing was done"))?)
 }
 
@@ -138,25 +168,4 @@ fn whose(plan: &Plan, key: &WitnessSecret) -> anyhow::Result<Name> {
         let message = format!("the key {} is no witness's of this plan", public.id());
         Error::new(ErrorKind::InvalidArgument, message)
     })?)
-}
-
-fn show(plan: &Hash, head: &Hash) -> anyhow::Result<()> {
-    print(&format!(
-        "\nThe plan:\n\n    {}\n\nThe head of the transcript:\n\n    {}\n\n",
-        words::lines(plan).join("\n    "),
-        words::lines(head).join("\n    "),
-    ))?;
-    Ok(())
-}
-
-fn confirm(ceremony: &str) -> anyhow::Result<()> {
-    let mut err = std::io::stderr().lock();
-    write!(err, "Are these the words that were shown in the room? Type {ceremony} to sign: ")?;
-    err.flush()?;
-    let mut typed = String::new();
-    std::io::stdin().read_line(&mut typed)?;
-    if typed.trim() != ceremony {
-        return Err(anyhow::anyhow!("nothing is signed: '{}' is not '{}'", typed.trim(), ceremony));
-    }
-    Ok(())
 }

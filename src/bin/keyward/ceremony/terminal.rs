@@ -5,6 +5,7 @@ mod decide;
 mod hand_out;
 mod keys;
 mod news;
+mod overwrite;
 mod secret;
 mod tty;
 
@@ -12,8 +13,8 @@ pub(crate) use tty::restore;
 
 use crate::output::one_line;
 use keyward::ceremony::{
-    CheckValueOf, Consent, Custody, Handout, Hash, Name, News, Plan, Room, Ruling, Step, StepKind, Trouble, Wanted,
-    words,
+    CheckValueOf, Consent, Custody, Handout, HandoutWay, Hash, Name, News, Plan, PlannedToken, Room, Ruling, Step,
+    StepKind, Trouble, Wanted, words,
 };
 use keyward::{Error, ErrorKind, Result};
 use std::path::{Path, PathBuf};
@@ -32,12 +33,15 @@ pub(super) struct Terminal {
 }
 
 impl Terminal {
-    /// Whether there is a terminal that will do.
+    /// Whether there is a terminal that will do for this plan.
     ///
     /// # Errors
-    /// `InvalidArgument` where there is none.
-    pub(super) fn check() -> Result<()> {
-        Tty::open().map(|_| ())
+    /// `InvalidArgument` where there is none, or where shares would be shown on one that may keep them.
+    pub(super) fn check(plan: &Plan) -> Result<()> {
+        let tty = Tty::open()?;
+        let is_shown =
+            |token: &PlannedToken| matches!(token.custody, Custody::Shared { handout: HandoutWay::Screen, .. });
+        if plan.tokens.iter().any(is_shown) { tty.check_hiding() } else { Ok(()) }
     }
 
     /// # Errors
@@ -111,7 +115,7 @@ impl Terminal {
         match self.plan.token(token).map(|token| &token.custody) {
             Some(Custody::Shared { custodians, .. }) => listed(custodians, "or"),
             Some(Custody::Typed { by }) => by.to_string(),
-            None => String::new(),
+            _ => String::new(),
         }
     }
 

@@ -4,11 +4,11 @@ use super::BundlePath;
 use super::plan::{FindingJson, findings_json};
 use crate::app::App;
 use crate::args::Format;
-use crate::output::{print_json, print_line};
-use crate::report::NOT_AUTHENTIC;
+use crate::output::{count, print_json, print_line};
+use crate::report::verdict_status;
 use clap::Args;
 use keyward::KeyAdmin;
-use keyward::ceremony::{Living, Verification, Verify as Verifier, compare, file_hash};
+use keyward::ceremony::{Living, Verdict, Verification, Verify as Verifier, compare, file_hash};
 use keyward::hsm::HsmProvider;
 use keyward::key::Provenance;
 use keyward::token::{Token, TokenUri};
@@ -33,7 +33,9 @@ Both tokens of a ceremony are asked by a command each, with the PIN of each:
   keyward ceremony verify bundle --token 'pkcs11:serial=4567cdef?module-path=/usr/lib/softhsm/libsofthsm2.so'
 
 The witnesses' public keys are those in the bundle's plan: whoever replaced that as well could have signed it all anew.
-So give a copy of the plan with --plan, or compare `plan words bundle/plan.toml` with the words on paper. The exit status is 4 where anything is wrong, and each thing is a line. Where something is wrong with the bundle, no token is asked.")]
+So give a copy of the plan with --plan, or compare `plan words bundle/plan.toml` with the words on paper.
+
+The exit status is 0 only if everything was done as planned; 4 if anything is wrong, and each thing is a line; 7 if nothing is wrong and it was a rehearsal; 8 if nothing is wrong and people accepted deviations from the plan. If something is wrong with the bundle, no token is asked.")]
 pub(crate) struct Verify {
     #[command(flatten)]
     bundle: BundlePath,
@@ -46,7 +48,9 @@ pub(crate) struct Verify {
 
 #[derive(Serialize)]
 struct VerifyJson<'a> {
+    /// Only where the verdict is `verified`.
     ok: bool,
+    verdict: &'static str,
     ceremony: Option<&'a str>,
     run: Option<String>,
     plan: Option<String>,
@@ -55,6 +59,8 @@ struct VerifyJson<'a> {
     head: Option<String>,
     signed_by: Vec<&'a str>,
     findings: Vec<FindingJson>,
+    /// Whether this version would word the report otherwise than the one that was signed.
+    report_reworded: bool,
     deviations: &'a [String],
     proven: &'a [String],
     seen: &'a [String],
@@ -91,7 +97,8 @@ impl<'a> LivingJson<'a> {
 impl<'a> VerifyJson<'a> {
     fn new(found: &'a Verification, living: Option<&'a Living>) -> Self {
         Self {
-            ok: is_ok(found, living),
+            ok: verdict(found, living) == Verdict::Verified,
+            verdict: verdict(found, living).name(),
             ceremony: found.ceremony.as_ref().map(keyward::ceremony::Name::as_str),
             run: found.run.map(|run| run.to_string()),
             plan: found.plan.map(|plan| plan.to_string()),
@@ -100,6 +107,7 @@ impl<'a> VerifyJson<'a> {
             head: found.head.map(|head| head.to_string()),
             signed_by: found.signed_by.iter().map(keyward::ceremony::Name::as_str).collect(),
             findings: findings_json(&found.findings),
+            report_reworded: found.is_report_reworded,
             deviations: &found.deviations,
             proven: &found.proven,
             seen: &found.seen,
@@ -119,7 +127,7 @@ impl Verify {
         }
         let found = verifier.run()?;
         let living = match uri {
-            Some(uri) if found.is_ok() => Some(ask(&found, &uri, app)?),
+            Some(uri) if found.is_intact() => Some(ask(&found, &uri, app)?),
             Some(_) => {
                 app.note("no token is asked: the bundle is not as it should be");
                 None
@@ -131,12 +139,13 @@ impl Verify {
         } else {
             tell(&found, living.as_ref(), app)?;
         }
-        Ok(if is_ok(&found, living.as_ref()) { 0 } else { NOT_AUTHENTIC })
+        Ok(verdict_status(verdict(&found, living.as_ref())))
     }
 }
 
-fn is_ok(found: &Verification, living: Option<&Living>) -> bool {
-    found.is_ok() && living.is_none_or(Living::is_ok)
+/// What the bundle and the token come to together.
+fn verdict(found: &Verification, living: Option<&Living>) -> Verdict {
+    if living.is_none_or(Living::is_ok) { found.verdict() } else { Verdict::Refused }
 }
 
 /// Compares the bundle with a token.
@@ -159,6 +168,9 @@ pub(super) fn tell(found: &Verification, living: Option<&Living>, app: &App) -> 
     if found.rehearsal {
         app.note("this is a REHEARSAL: its keys are worth nothing");
     }
+    if found.is_report_reworded && found.is_intact() {
+        app.note("this version would word report.md otherwise; what the witnesses signed is the file as it is");
+    }
     for finding in found.findings.iter().chain(living.iter().flat_map(|living| &living.findings)) {
         print_line(&finding.to_string())?;
     }
@@ -177,12 +189,19 @@ pub(super) fn tell(found: &Verification, living: Option<&Living>, app: &App) -> 
             print_line(&format!("{word}: {line}"))?;
         }
     }
-    if is_ok(found, living) {
+    let verdict = verdict(found, living);
+    if verdict != Verdict::Refused {
         let ceremony = found.ceremony.as_ref().map_or("", keyward::ceremony::Name::as_str);
         let names: Vec<_> = found.signed_by.iter().map(keyward::ceremony::Name::as_str).collect();
-        let rehearsal = if found.rehearsal { "REHEARSAL " } else { "" };
+        let (what, end) = match verdict {
+            Verdict::Rehearsal => ("REHEARSAL ", "a rehearsal, worth nothing".to_owned()),
+            Verdict::Deviations => {
+                ("", format!("intact, with {} accepted", count(found.deviations.len(), "deviation")))
+            }
+            _ => ("", "ok".to_owned()),
+        };
         let signed = if names.is_empty() { "nobody yet".to_owned() } else { names.join(" and ") };
-        print_line(&format!("{rehearsal}{ceremony}, {} entries, signed by {signed}: ok", found.entries))?;
+        print_line(&format!("{what}{ceremony}, {} entries, signed by {signed}: {end}", found.entries))?;
         if let Some(living) = living {
             let tokens: Vec<_> = living.tokens.iter().map(keyward::ceremony::Name::as_str).collect();
             print_line(&format!("the token {} with the serial number {}: ok", tokens.join(" and "), living.serial))?;

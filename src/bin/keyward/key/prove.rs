@@ -7,6 +7,7 @@ use super::listing::{KeyJson, date};
 use crate::app::App;
 use crate::args::{Format, KeyPattern};
 use crate::output::{self, print_fields, print_json};
+use crate::report::verdict_status;
 use clap::Args;
 use keyward::hsm::{AttributeClaim, CheckValue, HsmProvider, KeyReport};
 use keyward::key::{KeyDescription, KeyState};
@@ -23,7 +24,8 @@ use std::path::PathBuf;
 /// it is backed up, who signed. The bundle is verified first, and the key must open what it wrapped in the ceremony.
 ///
 /// The exit status is 1 where the key does not open it, or is not as a master key must be; where the bundle is not as it
-/// should be, or tells of no such key, or of another.
+/// should be, or has no such key, or another. It is 8 if all is well and people accepted deviations from the
+/// plan in that ceremony.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   keyward key prove payments
@@ -78,7 +80,10 @@ impl Prove {
         for warning in told.iter().flat_map(|told| &told.warnings) {
             output::say("warning", warning);
         }
-        Ok(u8::from(!sound))
+        Ok(match told {
+            Some(told) if sound => verdict_status(told.verdict()),
+            _ => u8::from(!sound),
+        })
     }
 
     fn choose(&self, keys: Vec<KeyDescription>) -> keyward::Result<KeyDescription> {

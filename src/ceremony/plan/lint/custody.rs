@@ -19,7 +19,7 @@ impl Lint<'_> {
                     self.find(&place, format!("'{by}' is nobody that 'people' lists"));
                 }
             }
-            Custody::Shared { length, threshold, custodians } => {
+            Custody::Shared { length, threshold, custodians, .. } => {
                 let shares = custodians.len();
                 if *threshold < MIN_THRESHOLD {
                     self.find(&place, "a threshold below 2 is no sharing: each custodian would have the PIN");

@@ -4,7 +4,6 @@ use super::{Check, Problems, only};
 use crate::audit::{Hash, Id};
 use crate::ceremony::entry::Fact;
 use crate::ceremony::expect::expected_attributes;
-use crate::ceremony::id::planned_id;
 use crate::ceremony::name::Name;
 use crate::ceremony::plan::{BackupMethod, PlannedKey};
 use crate::ceremony::step::{StepId, StepKind};
@@ -136,8 +135,7 @@ impl Check<'_> {
     }
 
     fn planned_id(&self, token: &Name, step: &StepId, id: Id, problems: &mut Problems) {
-        let serial = self.serials.get(token).map(String::as_str).unwrap_or_default();
-        if planned_id(&self.run, serial, step) != id {
+        if self.tokens.get(token).is_none_or(|token| token.planned_id(&self.run, step) != id) {
             problems.push("the CKA_ID of the key is not the one that this run gives it".into());
         }
     }

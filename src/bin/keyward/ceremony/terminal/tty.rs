@@ -1,46 +1,54 @@
 //! The terminal itself: lines to and from it, and a screen that is gone afterwards.
 
 use super::keys::{Keys, Then};
+use super::overwrite::{self, Size};
 use keyward::{Error, ErrorKind, Result};
 use rustix::termios::{
     LocalModes, OptionalActions, QueueSelector, SpecialCodeIndex, Termios, tcflush, tcgetattr, tcgetwinsize, tcsetattr,
 };
+use signal_hook::consts::SIGWINCH;
 use std::fs::File;
 use std::io::{self, IsTerminal, Read, Write};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use zeroize::Zeroizing;
 
 /// The longest line that is read, in bytes: what a terminal gives at most.
 const MAX_LINE: usize = 4096;
-/// Terminals, by their `TERM`, that are known to have a second screen whose lines never reach the first one.
-const TWO_SCREENS: [&str; 12] =
-    ["xterm", "screen", "tmux", "rxvt", "alacritty", "foot", "kitty", "konsole", "st-", "vte", "wezterm", "gnome"];
-/// To the second screen, which is cleared.
-const ENTER: &str = "\x1b[?1049h\x1b[H\x1b[2J";
-/// Cleared, and back to the first.
-const LEAVE: &str = "\x1b[H\x1b[2J\x1b[?1049l";
-/// The same for a terminal that may have one screen only, as the console of Linux has: the lines that were scrolled
-/// away are forgotten too.
-const WIPE: &str = "\x1b[H\x1b[2J\x1b[3J\x1b[?1049l\x1b[H\x1b[2J\x1b[3J";
 /// The value of a key in `c_cc` that no key has (`_POSIX_VDISABLE`).
 const NO_KEY: u8 = if cfg!(target_os = "linux") { 0 } else { 0xff };
 
-/// What has to be put right where the program is interrupted.
+/// What has to be restored if the program is interrupted.
 static OPEN: Mutex<Option<Open>> = Mutex::new(None);
 
 struct Open {
     file: File,
     modes: Termios,
-    /// What clears the screen, while something secret is on it.
-    leave: Option<&'static str>,
+    /// Whether something secret is on the screen.
+    is_secret: bool,
+    /// Whether the window has changed its size since that was shown.
+    resized: Arc<AtomicBool>,
 }
 
 impl Open {
+    /// Overwrites what is secret. Where the window was resized, lines of it may have been moved to what can be scrolled
+    /// back to, which is then forgotten as well by terminals that can.
     fn leave(&mut self) {
-        if let Some(leave) = self.leave.take() {
-            let _ = self.file.write_all(leave.as_bytes());
+        if std::mem::take(&mut self.is_secret) {
+            let forget = self.resized.load(Ordering::SeqCst) || is_console();
+            let _ = self.file.write_all(overwrite::leave(size(&self.file), forget).as_bytes());
         }
     }
+}
+
+/// The console of Linux has one screen, and keeps what was scrolled away of it.
+fn is_console() -> bool {
+    std::env::var("TERM").is_ok_and(|term| term == "linux")
+}
+
+fn size(file: &File) -> Option<Size> {
+    let size = tcgetwinsize(file).ok()?;
+    (size.ws_row > 0 && size.ws_col > 0).then_some(Size { rows: size.ws_row, columns: size.ws_col })
 }
 
 fn open() -> MutexGuard<'static, Option<Open>> {
@@ -61,12 +69,12 @@ pub(crate) fn restore() {
 /// The terminal that the program was started at.
 pub(super) struct Tty {
     file: File,
-    leave: &'static str,
+    can_hide: bool,
 }
 
 impl Tty {
     /// # Errors
-    /// `InvalidArgument` where there is none, or one that cannot clear its screen.
+    /// `InvalidArgument` where there is none.
     pub(super) fn open() -> Result<Self> {
         let refused =
             |what: &'static str, hint: &'static str| Error::new(ErrorKind::InvalidArgument, what).with_hint(hint);
@@ -79,15 +87,22 @@ impl Tty {
             return Err(none());
         }
         let file = File::options().read(true).write(true).open("/dev/tty").map_err(|_| none())?;
-        let term = std::env::var("TERM").unwrap_or_default();
-        if ["", "dumb", "emacs"].contains(&term.as_str()) {
-            return Err(refused(
-                "this terminal cannot clear its screen, and shares of PINs would stay on it",
-                "TERM says which terminal it is, as in TERM=xterm or TERM=linux",
-            ));
+        let can_hide = overwrite::is_tested(&std::env::var("TERM").unwrap_or_default());
+        Ok(Self { file, can_hide })
+    }
+
+    /// Refuses a terminal on which it was not tested that what is overwritten is gone.
+    ///
+    /// # Errors
+    /// `InvalidArgument` if it is one.
+    pub(super) fn check_hiding(&self) -> Result<()> {
+        if self.can_hide {
+            return Ok(());
         }
-        let leave = if TWO_SCREENS.iter().any(|known| term.starts_with(known)) { LEAVE } else { WIPE };
-        Ok(Self { file, leave })
+        let message = "shares of PINs could stay on this terminal, or in what can be scrolled back to";
+        let hint = "hold it at an xterm or the console of Linux, which TERM names; or have the plan hand shares out on \
+                    paper or in files: handout = \"paper\" or \"file\"";
+        Err(Error::new(ErrorKind::InvalidArgument, message).with_hint(hint))
     }
 
     /// Takes the terminal: until it is given back, Ctrl-Z and Ctrl-\ do nothing, which would leave a share on the
@@ -96,7 +111,9 @@ impl Tty {
         let failed = |error: rustix::io::Errno| cannot("use", error.into());
         let modes = tcgetattr(&self.file).map_err(failed)?;
         let file = self.file.try_clone().map_err(|error| cannot("use", error))?;
-        *open() = Some(Open { file, modes: modes.clone(), leave: None });
+        let resized = Arc::new(AtomicBool::new(false));
+        signal_hook::flag::register(SIGWINCH, Arc::clone(&resized)).map_err(|error| cannot("use", error))?;
+        *open() = Some(Open { file, modes: modes.clone(), is_secret: false, resized });
         let mut own = modes;
         own.special_codes[SpecialCodeIndex::VSUSP] = NO_KEY;
         own.special_codes[SpecialCodeIndex::VQUIT] = NO_KEY;
@@ -105,10 +122,14 @@ impl Tty {
 
     /// How many signs fit on a line; 80 where it does not say.
     pub(super) fn width(&self) -> usize {
-        match tcgetwinsize(&self.file) {
-            Ok(size) if size.ws_col >= 40 => usize::from(size.ws_col),
+        match self.size() {
+            Some(size) if size.columns >= 40 => usize::from(size.columns),
             _ => 80,
         }
+    }
+
+    pub(super) fn size(&self) -> Option<Size> {
+        size(&self.file)
     }
 
     pub(super) fn write(&self, text: &str) -> Result<()> {
@@ -181,19 +202,25 @@ impl Tty {
         Ok(Some(Zeroizing::new(text.trim().to_owned())))
     }
 
-    /// Shows something that is gone once what this gives is dropped.
-    pub(super) fn show_alone(&self, text: &str) -> Result<Alone> {
+    /// Shows something that is overwritten once what this gives is dropped or hidden. It has to fit on the screen
+    /// together with whatever is written after it: what is scrolled away cannot be overwritten.
+    ///
+    /// # Errors
+    /// `InvalidArgument` as [`check_hiding`](Self::check_hiding); `Io`.
+    pub(super) fn show_secret(&self, text: &str) -> Result<SecretScreen> {
+        self.check_hiding()?;
         let mut guard = open();
         if let Some(open) = guard.as_mut() {
-            // With the lock, so that a signal finds either nothing on the screen or what it has to clear.
-            open.leave = Some(self.leave);
-            let shown = open.file.write_all(ENTER.as_bytes()).and_then(|()| open.file.write_all(text.as_bytes()));
-            if let Err(error) = shown {
+            // With the lock, so that a signal finds either nothing on the screen or what it has to overwrite.
+            open.resized.store(false, Ordering::SeqCst);
+            open.is_secret = true;
+            let shown = open.file.write_all(overwrite::ENTER.as_bytes());
+            if let Err(error) = shown.and_then(|()| open.file.write_all(text.as_bytes())) {
                 open.leave();
                 return Err(cannot("write to", error));
             }
         }
-        Ok(Alone)
+        Ok(SecretScreen)
     }
 }
 
@@ -219,9 +246,18 @@ impl Drop for Hidden<'_> {
 }
 
 /// Something secret that is on the screen.
-pub(super) struct Alone;
+pub(super) struct SecretScreen;
 
-impl Drop for Alone {
+impl SecretScreen {
+    /// Overwrites it, and returns whether the window changed its size meanwhile: then part of it may have been moved
+    /// to where nothing overwrites it.
+    pub(super) fn hide(self) -> bool {
+        drop(self);
+        open().as_ref().is_some_and(|open| open.resized.load(Ordering::SeqCst))
+    }
+}
+
+impl Drop for SecretScreen {
     fn drop(&mut self) {
         if let Some(open) = open().as_mut() {
             open.leave();

@@ -1,7 +1,9 @@
 //! What the bundle of a ceremony tells of a key.
 
 use crate::ceremony::verify::provider;
-use keyward::ceremony::{BackupMethod, Bundle, KeyClaim, KeyOrigin, Living, Name, Verification, Verify, compare_key};
+use keyward::ceremony::{
+    BackupMethod, Bundle, KeyClaim, KeyOrigin, Living, Name, Verdict, Verification, Verify, compare_key,
+};
 use keyward::key::KeyDescription;
 use keyward::token::Token;
 use serde::Serialize;
@@ -29,7 +31,7 @@ impl Provenance {
     pub(super) fn of(&self, key: &KeyDescription, token: &Token) -> keyward::Result<Told<'_>> {
         let found = &self.found;
         let mut told = Told { found, of: None, warnings: Vec::new() };
-        if !found.is_ok() {
+        if !found.is_intact() {
             let wrong = |finding| format!("the bundle is not as it should be: {finding}");
             told.warnings.extend(found.findings.iter().map(wrong));
             return Ok(told);
@@ -54,6 +56,10 @@ impl Provenance {
 impl Told<'_> {
     pub(super) fn is_sound(&self) -> bool {
         self.warnings.is_empty()
+    }
+
+    pub(super) fn verdict(&self) -> Verdict {
+        self.found.verdict()
     }
 
     /// The key that this one is a copy of.
@@ -87,6 +93,7 @@ impl Told<'_> {
         let signed: Vec<_> = self.found.signed_by.iter().map(ToString::to_string).collect();
         let plan = self.found.plan.map(|plan| plan.to_string()).unwrap_or_default();
         fields.extend([("backup", backup), ("signed by", signed.join(" and ")), ("plan", plan)]);
+        fields.extend(self.found.deviations.iter().map(|what| ("deviation", what.clone())));
         fields.push(("same key", self.same_key(living).1));
         fields.extend(living.changed.iter().map(|what| ("changed", what.clone())));
         fields
@@ -116,10 +123,12 @@ fn origin(claim: &KeyClaim) -> &'static str {
 #[derive(Serialize)]
 pub(super) struct CeremonyJson<'a> {
     bundle_ok: bool,
+    bundle: &'static str,
     ceremony: Option<&'a str>,
     run: Option<String>,
     plan: Option<String>,
     rehearsal: bool,
+    deviations: &'a [String],
     signed_by: Vec<&'a str>,
     key: Option<ClaimJson<'a>>,
     opens_canary: Option<bool>,
@@ -144,11 +153,13 @@ impl<'a> CeremonyJson<'a> {
     pub(super) fn new(told: &'a Told<'_>) -> Self {
         let found = told.found;
         Self {
-            bundle_ok: found.is_ok(),
+            bundle_ok: found.verdict() == Verdict::Verified,
+            bundle: found.verdict().name(),
             ceremony: found.ceremony.as_ref().map(Name::as_str),
             run: found.run.map(|run| run.to_string()),
             plan: found.plan.map(|plan| plan.to_string()),
             rehearsal: found.rehearsal,
+            deviations: &found.deviations,
             signed_by: found.signed_by.iter().map(Name::as_str).collect(),
             key: told.of.as_ref().map(|(claim, _)| ClaimJson::new(claim, told.original(claim))),
             opens_canary: told.of.as_ref().and_then(|(_, living)| told.same_key(living).0),
