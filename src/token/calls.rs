@@ -193,7 +193,7 @@ impl Session<'_> {
 
     /// Whether the token chooses the IVs of AES-GCM: none need be made for it.
     pub(crate) fn chooses_iv(&self) -> bool {
-        self.pool.character.quirks.iv == Iv::Tokens
+        self.pool.profile.quirks.iv == Iv::Tokens
     }
 
     /// Decrypts in one part, at most `capacity` bytes.
@@ -300,7 +300,7 @@ impl Session<'_> {
         len: u64,
     ) -> impl FnOnce(&Inside<'_>) -> Result<ObjectHandle, Cause> + Send + use<> {
         let wrapped = wrapped.to_vec();
-        if self.pool.character.quirks.unwrap_wants_length {
+        if self.pool.profile.quirks.unwrap_wants_length {
             template.push(Attribute::ValueLen(len.into()));
         }
         move |inside| {

@@ -2,15 +2,13 @@
 
 use super::fault::fault;
 use super::gate::{Access, Gate, Pass};
-use super::info::{Capabilities, TokenInfo};
+use super::info::TokenInfo;
 use super::neighbours::Neighbours;
-use super::quirks::Quirks;
 use super::raw::Functions;
 use super::uri::TokenUri;
 use crate::error::{Error, ErrorKind, Result};
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::error::{Error as Cause, RvError};
-use cryptoki::mechanism::MechanismType;
 use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -42,15 +40,7 @@ pub struct Module {
     users: Mutex<Vec<Weak<dyn User>>>,
 }
 
-/// What a token can do, and how it differs from others.
-pub(super) struct Character {
-    pub(super) capabilities: Capabilities,
-    pub(super) quirks: &'static Quirks,
-    /// The mechanism for AES Key Wrap without padding.
-    pub(super) key_wrap: MechanismType,
-}
-
-/// Somebody who has sessions of a module.
+/// A pool with sessions of a module.
 pub(super) trait User: Send + Sync {
     /// Whether the token still serves it.
     fn is_served(&self) -> bool;
@@ -219,41 +209,6 @@ impl Module {
                     .with_hint(format!("the module shows: {there}")))
             }
         }
-    }
-
-    /// What the token can do, by the mechanisms and flags that it lists.
-    ///
-    /// # Errors
-    /// `TokenUnavailable` where it cannot list them.
-    pub fn capabilities(&self, token: &TokenInfo) -> Result<Capabilities> {
-        let _pass = self.enter(Access::Shared)?;
-        Ok(self.character_inside(token)?.capabilities)
-    }
-
-    /// What is to be known of a token, for who is inside.
-    pub(super) fn character_inside(&self, token: &TokenInfo) -> Result<Character> {
-        let action = "list the mechanisms";
-        let context = self.context();
-        let listed = match &self.functions {
-            Some(functions) => functions.mechanisms(token.slot),
-            None => context.get_mechanism_list(token.slot),
-        };
-        let listed = listed.map_err(|cause| fault(action, cause))?;
-        let quirks = Quirks::of(&token.manufacturer, &token.model, &listed);
-        let key_wrap = quirks.key_wrap(&listed).map_err(|cause| fault(action, cause))?;
-        // A mechanism that is listed and then not described is not counted on.
-        let info = |mechanism| {
-            listed.contains(&mechanism).then(|| context.get_mechanism_info(token.slot, mechanism).ok()).flatten()
-        };
-        let aes_keys = info(MechanismType::AES_KEY_GEN).is_some_and(|info| info.generate());
-        let rsa_keys = info(MechanismType::RSA_PKCS_KEY_PAIR_GEN).is_some_and(|info| info.generate_key_pair());
-        let capabilities = Capabilities {
-            aes_gcm: aes_keys && info(MechanismType::AES_GCM).is_some_and(|info| info.encrypt() && info.decrypt()),
-            aes_kw: aes_keys && info(key_wrap).is_some_and(|info| info.wrap() && info.unwrap()),
-            rsa_oaep: rsa_keys && info(MechanismType::RSA_PKCS_OAEP).is_some_and(|info| info.decrypt()),
-            mechanisms: listed.iter().map(ToString::to_string).collect(),
-        };
-        Ok(Character { capabilities, quirks, key_wrap })
     }
 
     /// Which initialization the module is in.

@@ -74,9 +74,9 @@ impl Token {
             found => found?,
         };
         let (inside, token) = (Arc::clone(&module), found.clone());
-        let character = workers.run(&module.gate(), Access::Shared, move || inside.character_inside(&token));
-        let character = unanswered("list the mechanisms", character)??;
-        let mut pool = Pool::new(module, uri.clone(), pin, workers, character, found, options);
+        let profile = workers.run(&module.gate(), Access::Shared, move || inside.profile_inside(&token));
+        let profile = unanswered("list the mechanisms", profile)??;
+        let mut pool = Pool::new(module, uri.clone(), pin, workers, profile, found, options);
         let pool = Arc::new_cyclic(|me| {
             pool.me = me.clone();
             pool
@@ -84,7 +84,7 @@ impl Token {
         // First, so that nobody starts the module anew under it.
         pool.module.add_user(pool.me.clone());
         pool.begin()?;
-        tracing::debug!(token = %pool.label, quirks = pool.character.quirks.vendor, "opened a token");
+        tracing::debug!(token = %pool.label, quirks = pool.profile.quirks.vendor, "opened a token");
         Ok(Self(pool))
     }
 
@@ -97,13 +97,13 @@ impl Token {
     /// What the token can do.
     #[must_use]
     pub fn capabilities(&self) -> &Capabilities {
-        &self.0.character.capabilities
+        &self.0.profile.capabilities
     }
 
     /// What Keyward does otherwise on this token than on others.
     #[must_use]
     pub fn quirks(&self) -> &'static Quirks {
-        self.0.character.quirks
+        self.0.profile.quirks
     }
 
     /// Fills `bytes` from the token's own generator, as for the PIN of another user or token. Give it a

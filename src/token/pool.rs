@@ -5,11 +5,12 @@ use super::gate::Access;
 use super::handle::Handle;
 use super::info::TokenInfo;
 use super::login::Logins;
-use super::module::{Character, Module, check_process, is_forked};
+use super::module::{Module, check_process, is_forked};
 use super::observe;
 use super::options::TokenOptions;
 use super::outage::{Loss, Outage};
 use super::pin::Pin;
+use super::profile::TokenProfile;
 use super::session::Session;
 use super::uri::TokenUri;
 use super::workers::{NoAnswer, Workers};
@@ -29,7 +30,7 @@ pub(super) struct Pool {
     pub(super) uri: TokenUri,
     pub(super) pin: Option<Pin>,
     pub(super) workers: Workers,
-    pub(super) character: Character,
+    pub(super) profile: TokenProfile,
     pub(super) label: Arc<str>,
     pub(super) logins: Arc<Logins>,
     pub(super) info: TokenInfo,
@@ -70,7 +71,7 @@ impl Pool {
         uri: TokenUri,
         pin: Option<Pin>,
         workers: Workers,
-        character: Character,
+        profile: TokenProfile,
         found: TokenInfo,
         options: TokenOptions,
     ) -> Self {
@@ -80,7 +81,7 @@ impl Pool {
             uri,
             pin,
             workers,
-            character,
+            profile,
             label: found.label.as_str().into(),
             logins: Arc::default(),
             info: found.clone(),

@@ -95,7 +95,7 @@ impl<'pool> Session<'pool> {
         function: &'static str,
         call: impl FnOnce(&Inside<'_>) -> Result<T, Cause> + Send + 'static,
     ) -> Result<T> {
-        let access = if self.pool.character.quirks.writes_alone { Access::Alone } else { Access::Shared };
+        let access = if self.pool.profile.quirks.writes_alone { Access::Alone } else { Access::Shared };
         self.call(action, function, access, move |inside| {
             let neighbours = &inside.module.neighbours;
             let _quiet = neighbours.nobody();
@@ -120,7 +120,7 @@ impl<'pool> Session<'pool> {
         let Some(handle) = self.handle.take() else {
             return Err(Error::new(ErrorKind::TokenUnavailable, "a call still hangs on this session"));
         };
-        let (key_wrap, direct) = (pool.character.key_wrap, self.direct);
+        let (key_wrap, direct) = (pool.profile.key_wrap, self.direct);
         let began = Instant::now();
         let answer = pool.workers.run_with(&pool.module.gate(), access, handle, move |handle| {
             let module = handle.module();
