@@ -21,6 +21,7 @@ mod options;
 mod outage;
 mod pin;
 mod pool;
+mod process_login;
 mod profile;
 mod quirks;
 mod raw;

@@ -1,7 +1,7 @@
 //! A fresh token on SoftHSM. SoftHSM is no HSM: its keys lie in files.
 
 use crate::hsm::HsmProvider;
-use crate::token::{Module, Pin, Token, TokenInfo, TokenUri};
+use crate::token::{Module, Pin, Token, TokenInfo, TokenOptions, TokenUri};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -114,14 +114,15 @@ impl SoftToken {
         Pin::new(PIN)
     }
 
-    /// The token, opened and logged in to.
+    /// The token, opened and logged in to. Another library of the process may be logged in to it already, as where a test
+    /// looks at the token past this one.
     ///
     /// # Panics
     /// Where it cannot be opened.
     #[must_use]
     #[track_caller]
     pub fn open(&self) -> Token {
-        Token::open_with(&self.uri(), crate::token::TokenOptions::default().pin(self.pin()))
+        Token::open_with(&self.uri(), TokenOptions::default().pin(self.pin()).danger_accept_other_login())
             .unwrap_or_else(|error| panic!("cannot open the test token: {error}"))
     }
 

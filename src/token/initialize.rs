@@ -10,8 +10,9 @@ use super::module::Module;
 use super::pin::Pin;
 use super::uri::TokenUri;
 use crate::error::{Error, ErrorKind, Result};
+use cryptoki::context::Function;
 use cryptoki::error::{Error as Cause, RvError};
-use cryptoki::session::UserType;
+use cryptoki::session::{SessionState, UserType};
 use cryptoki::slot::Slot;
 use zeroize::Zeroizing;
 
@@ -155,6 +156,10 @@ impl Module {
         let _quiet = self.neighbours.nobody();
         let log_in = || -> cryptoki::error::Result<()> {
             let session = self.context().open_rw_session(token.slot)?;
+            // A token that is logged in to compares nothing, and is not sent a PIN in vain.
+            if matches!(session.get_session_info()?.session_state(), SessionState::RwUser | SessionState::RoUser) {
+                return Err(Cause::Pkcs11(RvError::UserAlreadyLoggedIn, Function::Login));
+            }
             session.login_with_raw(UserType::User, &user_pin.expose_raw())?;
             session.logout()
         };

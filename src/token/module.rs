@@ -4,6 +4,7 @@ use super::fault::fault;
 use super::gate::{Access, Gate, Pass};
 use super::info::TokenInfo;
 use super::neighbours::Neighbours;
+use super::process_login::ProcessLogin;
 use super::raw::Functions;
 use super::uri::TokenUri;
 use crate::error::{Error, ErrorKind, Result};
@@ -32,6 +33,8 @@ pub struct Module {
     /// The calls that are inside. Another with each function list.
     gate: RwLock<Arc<Gate>>,
     pub(super) neighbours: Neighbours,
+    /// The logins of this process, by serial number and label of the token.
+    logins: Mutex<HashMap<(String, String), Weak<ProcessLogin>>>,
     /// Whether it was we who initialized it. Else somebody else in this process uses it as well.
     ours: AtomicBool,
     /// Counts the initializations. Session handles mean something within one only.
@@ -117,6 +120,7 @@ impl Module {
             functions,
             gate: RwLock::default(),
             neighbours,
+            logins: Mutex::default(),
             ours: AtomicBool::new(ours),
             epoch: AtomicU64::new(0),
             users: Mutex::default(),
@@ -129,6 +133,19 @@ impl Module {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// What this process knows of its login to a token. All sessions on the token share it, while there are any.
+    pub(super) fn process_login(&self, token: &TokenInfo) -> Result<Arc<ProcessLogin>> {
+        let mut logins = self.logins.lock().unwrap_or_else(PoisonError::into_inner);
+        logins.retain(|_, login| login.strong_count() > 0);
+        let key = (token.serial.clone(), token.label.clone());
+        if let Some(login) = logins.get(&key).and_then(Weak::upgrade) {
+            return Ok(login);
+        }
+        let login = Arc::new(ProcessLogin::new()?);
+        logins.insert(key, Arc::downgrade(&login));
+        Ok(login)
     }
 
     /// The tokens that are present, initialized or not. One that does not describe itself is left

@@ -49,10 +49,14 @@ impl Token {
     /// Finds the token that `uri` names, opens a session and logs in: with the PIN of the URI or of
     /// the options, at the PIN pad where the token has one, not at all where it needs no login.
     ///
+    /// The login is that of the whole process. If another `Token` of this process has logged in, the PIN must be the same;
+    /// it is compared in this process and not sent. If another library has logged in, no PIN can be compared, and the token
+    /// is not opened: see [`TokenOptions::danger_accept_other_login`].
+    ///
     /// # Errors
     /// `InvalidArgument` where the URI names no module, `ModuleUnavailable`, `TokenNotFound`,
     /// `TokenUnavailable`, `PinRequired` where a PIN is needed and none is given, `PinIncorrect`
-    /// after one attempt, `PinLocked`, `Timeout` with a limit to calls.
+    /// after one attempt at most, `PinLocked`, `Timeout` with a limit to calls.
     pub fn open_with(uri: &TokenUri, mut options: TokenOptions) -> Result<Self> {
         let path = uri.module_path().ok_or_else(|| {
             Error::new(ErrorKind::InvalidArgument, "the token URI names no module")
@@ -76,7 +80,7 @@ impl Token {
         let (inside, token) = (Arc::clone(&module), found.clone());
         let profile = workers.run(&module.gate(), Access::Shared, move || inside.profile_inside(&token));
         let profile = unanswered("list the mechanisms", profile)??;
-        let mut pool = Pool::new(module, uri.clone(), pin, workers, profile, found, options);
+        let mut pool = Pool::new(module, uri.clone(), pin, workers, profile, found, options)?;
         let pool = Arc::new_cyclic(|me| {
             pool.me = me.clone();
             pool

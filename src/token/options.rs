@@ -10,12 +10,19 @@ pub struct TokenOptions {
     pub(super) max_sessions: usize,
     pub(super) session_timeout: Duration,
     pub(super) call_timeout: Option<Duration>,
+    pub(super) accept_other_login: bool,
 }
 
 impl Default for TokenOptions {
     /// The PIN of the URI, at most 16 sessions, 30 seconds of waiting for one, no limit to a call.
     fn default() -> Self {
-        Self { pin: None, max_sessions: 16, session_timeout: Duration::from_secs(30), call_timeout: None }
+        Self {
+            pin: None,
+            max_sessions: 16,
+            session_timeout: Duration::from_secs(30),
+            call_timeout: None,
+            accept_other_login: false,
+        }
     }
 }
 
@@ -54,6 +61,15 @@ impl TokenOptions {
     #[must_use]
     pub fn call_timeout(mut self, timeout: Duration) -> Self {
         self.call_timeout = Some(timeout);
+        self
+    }
+
+    /// Opens the token also if another library of this process is logged in to it, which this library learns nothing of but
+    /// that it is so. The token then compares no PIN, so **any PIN opens it**. Choose it only if whoever gives the PIN may
+    /// use the token in any case.
+    #[must_use]
+    pub fn danger_accept_other_login(mut self) -> Self {
+        self.accept_other_login = true;
         self
     }
 }

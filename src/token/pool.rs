@@ -10,6 +10,7 @@ use super::observe;
 use super::options::TokenOptions;
 use super::outage::{Loss, Outage};
 use super::pin::Pin;
+use super::process_login::ProcessLogin;
 use super::profile::TokenProfile;
 use super::session::Session;
 use super::uri::TokenUri;
@@ -33,6 +34,8 @@ pub(super) struct Pool {
     pub(super) profile: TokenProfile,
     pub(super) label: Arc<str>,
     pub(super) logins: Arc<Logins>,
+    /// Shared with every other pool of the token in this process.
+    pub(super) login: Arc<ProcessLogin>,
     pub(super) info: TokenInfo,
     pub(super) options: TokenOptions,
     pub(super) state: Mutex<State>,
@@ -74,8 +77,10 @@ impl Pool {
         profile: TokenProfile,
         found: TokenInfo,
         options: TokenOptions,
-    ) -> Self {
-        Self {
+    ) -> Result<Self> {
+        // Before the first session: while there are any of this process, what is known of the login stays known.
+        let login = module.process_login(&found)?;
+        Ok(Self {
             me: Weak::new(),
             module,
             uri,
@@ -84,6 +89,7 @@ impl Pool {
             profile,
             label: found.label.as_str().into(),
             logins: Arc::default(),
+            login,
             info: found.clone(),
             state: Mutex::new(State {
                 phase: Phase::Up,
@@ -99,7 +105,7 @@ impl Pool {
             options,
             changed: Condvar::new(),
             silences: AtomicU32::new(0),
-        }
+        })
     }
 
     /// Logs in for the first time.
@@ -271,8 +277,11 @@ impl Drop for Pool {
         if is_forked() {
             open.into_iter().for_each(Handle::forget);
         } else {
+            // A close that hangs keeps the login, and so what is known of it.
+            let login = Arc::clone(&self.login);
             let _ = self.workers.run(&self.module.gate(), Access::Shared, move || {
                 open.into_iter().for_each(Handle::close);
+                drop(login);
             });
         }
     }

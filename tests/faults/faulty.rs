@@ -63,7 +63,9 @@ impl Faulty {
     }
 
     pub(crate) fn options(&self) -> TokenOptions {
-        TokenOptions::default().pin(self.soft.pin()).session_timeout(Duration::from_secs(10))
+        // SoftHSM is loaded by its own path as well.
+        let options = TokenOptions::default().pin(self.soft.pin()).session_timeout(Duration::from_secs(10));
+        options.danger_accept_other_login()
     }
 
     pub(crate) fn open(&self, options: TokenOptions) -> keyward::Result<HsmProvider> {

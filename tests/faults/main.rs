@@ -9,6 +9,7 @@ mod life;
 mod limited;
 mod numbers;
 mod outputs;
+mod pins;
 mod recovery;
 mod silence;
 mod table;

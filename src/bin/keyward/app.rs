@@ -12,7 +12,7 @@ use keyward::token::{Token, TokenOptions, TokenUri};
 use keyward::{Error, ErrorKind, KeyAdmin, KeyName, KeyProvider, KeyRef, Result};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 pub(crate) struct App {
@@ -24,6 +24,8 @@ pub(crate) struct App {
     /// Whether the token was to stand on the command line.
     is_given: bool,
     quiet: bool,
+    /// The tokens that were opened: each once, so that a PIN is typed once.
+    opened: Mutex<Vec<(TokenUri, Token)>>,
 }
 
 /// What uses and administers the keys of one token, or of several that serve together.
@@ -53,7 +55,8 @@ impl App {
             None => config.tokens.take().unwrap_or_else(|| config.token.take().into_iter().collect()),
         };
         let is_given = global.token_is_given;
-        Ok(Self { uris, config: Arc::new(config), file, of_file, is_given, quiet: global.quiet })
+        let quiet = global.quiet;
+        Ok(Self { uris, config: Arc::new(config), file, of_file, is_given, quiet, opened: Mutex::default() })
     }
 
     pub(crate) fn config(&self) -> &Config {
@@ -232,12 +235,16 @@ impl App {
         self.open_one(&self.uri()?)
     }
 
-    /// Opens one of the tokens that are named.
+    /// Opens one of the tokens that are named, or gives it again.
     pub(crate) fn open_one(&self, uri: &TokenUri) -> Result<Token> {
+        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, token)) = opened.iter().find(|(known, _)| known == uri) {
+            return Ok(token.clone());
+        }
         let given = pin::from_environment();
         let none_given = given.is_none();
-        match Token::open_with(uri, options(&self.config, given)) {
-            // Not where the URI names a file for the PIN that cannot be read: that is to be told.
+        let token = match Token::open_with(uri, options(&self.config, given)) {
+            // Not where the URI names a file for the PIN that cannot be read: the error says so.
             Err(error)
                 if error.kind() == ErrorKind::PinRequired
                     && none_given
@@ -245,10 +252,12 @@ impl App {
                     && pin::can_ask() =>
             {
                 let typed = pin::ask(&format!("PIN for {uri}"))?;
-                Token::open_with(uri, options(&self.config, Some(typed)))
+                Token::open_with(uri, options(&self.config, Some(typed)))?
             }
-            answer => answer,
-        }
+            answer => answer?,
+        };
+        opened.push((uri.clone(), token.clone()));
+        Ok(token)
     }
 
     /// Whether the configuration lets a key be used.

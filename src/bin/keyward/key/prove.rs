@@ -59,7 +59,6 @@ impl Prove {
         let provider = app.provider()?;
         let key = self.choose(provider.list_keys()?)?;
         app.check_allowed(&key.name)?;
-        // The login is there already.
         let token = app.open_one(&uri)?;
         let hsm = HsmProvider::new(token).only([key.name.clone()]).accept(app.config().accept.iter().copied());
         let report = hsm.read_back(key.kek_id)?;
