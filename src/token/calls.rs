@@ -20,8 +20,7 @@ impl Session<'_> {
     pub(crate) fn find(&self, template: &[Attribute]) -> Result<Vec<ObjectHandle>> {
         let template = template.to_vec();
         let login_required = self.pool.info().login_required;
-        self.read("search the token", "C_FindObjects", move |inside| {
-            let _quiet = inside.module.neighbours.no_writer();
+        self.read_objects("search the token", "C_FindObjects", move |inside| {
             let mut found = inside.raw.find_objects(&template)?;
             found.sort_unstable_by_key(ObjectHandle::handle);
             found.dedup();
@@ -39,8 +38,7 @@ impl Session<'_> {
     /// Those of the attributes that the object has and shows; `None` where it is gone.
     pub(crate) fn attributes(&self, object: ObjectHandle, types: &[AttributeType]) -> Result<Option<Attributes>> {
         let types = types.to_vec();
-        self.read("read a key's attributes", "C_GetAttributeValue", move |inside| {
-            let _quiet = inside.module.neighbours.no_writer();
+        self.read_objects("read a key's attributes", "C_GetAttributeValue", move |inside| {
             let ask = |types: &[AttributeType]| match inside.functions() {
                 Some(functions) => functions.attributes(inside.raw, object, types),
                 None => inside.raw.get_attributes(object, types),

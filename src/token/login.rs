@@ -4,6 +4,7 @@ use super::fault::fault;
 use super::handle::Handle;
 use super::pin::Pin;
 use super::process_login::{PinMatch, ProcessLogin, other_pin, unknown_pin};
+use super::softhsm::FileUse;
 use crate::error::{Error, ErrorKind, Result};
 use cryptoki::error::{Error as Cause, RvError};
 use cryptoki::session::UserType;
@@ -71,9 +72,9 @@ impl Logins {
         if login.compare(pin) == PinMatch::Other {
             return Err(other_pin(label));
         }
-        let quiet = anchor.module().neighbours.nobody();
+        let guard = anchor.module().softhsm.acquire(FileUse::Write)?;
         let answer = log_in(anchor, pin);
-        drop(quiet);
+        drop(guard);
         let mut state = self.lock();
         match answer {
             Ok(()) => {

@@ -56,7 +56,7 @@ impl Token {
     /// # Errors
     /// `InvalidArgument` where the URI names no module, `ModuleUnavailable`, `TokenNotFound`,
     /// `TokenUnavailable`, `PinRequired` where a PIN is needed and none is given, `PinIncorrect`
-    /// after one attempt at most, `PinLocked`, `Timeout` with a limit to calls.
+    /// after one attempt at most, `PinLocked`, `Timeout` with a limit to calls or if another process holds SoftHSM's lock.
     pub fn open_with(uri: &TokenUri, mut options: TokenOptions) -> Result<Self> {
         let path = uri.module_path().ok_or_else(|| {
             Error::new(ErrorKind::InvalidArgument, "the token URI names no module")
@@ -64,7 +64,9 @@ impl Token {
         })?;
         let workers = Workers::new(options.call_timeout);
         let path = path.to_owned();
-        let module = unanswered("load the module", workers.run_outside(move || Module::load(&path)))??;
+        let softhsm = options.softhsm_directory.take();
+        let load = move || Module::load_with(&path, softhsm.as_deref());
+        let module = unanswered("load the module", workers.run_outside(load))??;
         let pin = match uri.pin()? {
             Some(pin) => Some(pin),
             None => options.pin.take(),

@@ -1,6 +1,7 @@
 //! How a token is opened.
 
 use super::pin::Pin;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// How a token is opened.
@@ -10,6 +11,7 @@ pub struct TokenOptions {
     pub(super) max_sessions: usize,
     pub(super) session_timeout: Duration,
     pub(super) call_timeout: Option<Duration>,
+    pub(super) softhsm_directory: Option<PathBuf>,
     pub(super) accept_other_login: bool,
 }
 
@@ -21,6 +23,7 @@ impl Default for TokenOptions {
             max_sessions: 16,
             session_timeout: Duration::from_secs(30),
             call_timeout: None,
+            softhsm_directory: None,
             accept_other_login: false,
         }
     }
@@ -61,6 +64,14 @@ impl TokenOptions {
     #[must_use]
     pub fn call_timeout(mut self, timeout: Duration) -> Self {
         self.call_timeout = Some(timeout);
+        self
+    }
+
+    /// Where SoftHSM keeps its tokens, so that this process takes turns with others as
+    /// [`Module::load_softhsm`](super::Module::load_softhsm) says. Only for SoftHSM.
+    #[must_use]
+    pub fn softhsm_directory(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.softhsm_directory = Some(directory.into());
         self
     }
 

@@ -20,5 +20,6 @@ mod round_trips;
 #[path = "../common/s3_server.rs"]
 mod s3_server;
 mod several;
+mod softhsm;
 mod tokens;
 mod trust;

@@ -25,6 +25,13 @@ use std::time::{Duration, Instant};
 const ALGORITHMS: [WrappingAlgorithm; 3] =
     [WrappingAlgorithm::AesGcm, WrappingAlgorithm::AesKw, WrappingAlgorithm::RsaOaepSha1];
 
+/// How a child process opens a token: it takes turns with its parent.
+fn child_options(pin: keyward::token::Pin) -> keyward::token::TokenOptions {
+    let conf = std::env::var_os("SOFTHSM2_CONF").unwrap();
+    let tokens = keyward::token::softhsm_directory(conf.as_ref()).unwrap();
+    keyward::token::TokenOptions::default().pin(pin).softhsm_directory(tokens)
+}
+
 fn context() -> EncryptionContext {
     EncryptionContext::from_pairs([("a", "1")]).unwrap()
 }

@@ -4,7 +4,7 @@ use super::*;
 use keyward::token::{Pin, Token, TokenOptions};
 
 fn open(faulty: &Faulty, pin: &str) -> keyward::Result<Token> {
-    Token::open_with(&faulty.uri(), TokenOptions::default().pin(Pin::new(pin)))
+    Token::open_with(&faulty.uri(), TokenOptions::default().pin(Pin::new(pin)).softhsm_directory(faulty.directory()))
 }
 
 fn logins(faulty: &Faulty) -> usize {

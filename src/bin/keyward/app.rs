@@ -3,7 +3,7 @@
 use crate::args::Global;
 use crate::cache::{self, CacheArgs};
 use crate::config::{Config, Together};
-use crate::{governed, output, pin};
+use crate::{governed, output, pin, softhsm};
 use keyward::audit::{AuditOptions, LogName};
 use keyward::hsm::{HsmProvider, OpeningAuditKey};
 use keyward::key::HeadKeeper;
@@ -193,7 +193,7 @@ impl App {
             let (config, dress) = (Arc::clone(&self.config), Arc::clone(&dress));
             // Nobody is asked for the PIN of a token that is opened in the background.
             Member::opening(uri.to_string(), move || {
-                let token = Token::open_with(&uri, options(&config, pin::from_environment()))?;
+                let token = Token::open_with(&uri, options(&config, &uri, pin::from_environment()))?;
                 Ok(dress(token, &config))
             })
         });
@@ -224,7 +224,7 @@ impl App {
             .map(|uri| {
                 let config = Arc::clone(&self.config);
                 // As when they serve: no PIN is asked for.
-                keeper(move || Token::open_with(&uri, options(&config, pin::from_environment())))
+                keeper(move || Token::open_with(&uri, options(&config, &uri, pin::from_environment())))
             })
             .collect())
     }
@@ -243,7 +243,7 @@ impl App {
         }
         let given = pin::from_environment();
         let none_given = given.is_none();
-        let token = match Token::open_with(uri, options(&self.config, given)) {
+        let token = match Token::open_with(uri, options(&self.config, uri, given)) {
             // Not where the URI names a file for the PIN that cannot be read: the error says so.
             Err(error)
                 if error.kind() == ErrorKind::PinRequired
@@ -252,7 +252,7 @@ impl App {
                     && pin::can_ask() =>
             {
                 let typed = pin::ask(&format!("PIN for {uri}"))?;
-                Token::open_with(uri, options(&self.config, Some(typed)))?
+                Token::open_with(uri, options(&self.config, uri, Some(typed)))?
             }
             answer => answer?,
         };
@@ -276,8 +276,11 @@ fn keeper(open: impl Fn() -> Result<Token> + Send + Sync + 'static) -> Arc<dyn H
     Arc::new(OpeningAuditKey::new(open))
 }
 
-fn options(config: &Config, pin: Option<keyward::token::Pin>) -> TokenOptions {
+fn options(config: &Config, uri: &TokenUri, pin: Option<keyward::token::Pin>) -> TokenOptions {
     let mut options = TokenOptions::default();
+    if let Some(directory) = uri.module_path().and_then(softhsm::directory_of) {
+        options = options.softhsm_directory(directory);
+    }
     if let Some(max) = config.max_sessions {
         options = options.max_sessions(max.get());
     }
