@@ -112,7 +112,7 @@ impl HsmProvider {
         }
         let mut repaired = Vec::new();
         for found in seen {
-            if self.changing(|session| put_right(session, &found.what))? {
+            if self.change_token(|session| put_right(session, &found.what))? {
                 repaired.push(found.what);
             }
         }

@@ -10,7 +10,7 @@ use crate::output::{self, print_fields, print_json};
 use clap::Args;
 use keyward::hsm::{AttributeClaim, CheckValue, HsmProvider, KeyReport};
 use keyward::key::{KeyDescription, KeyState};
-use keyward::{Error, ErrorKind, KeyAdmin};
+use keyward::{Error, ErrorKind, KeyAdmin, KeyName};
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -50,6 +50,11 @@ enum Opened {
 }
 
 impl Prove {
+    /// The key that is named.
+    pub(super) fn key_name(&self) -> &KeyName {
+        &self.key.name
+    }
+
     /// Runs it, and gives the exit status.
     pub(crate) fn run(&self, app: &App) -> anyhow::Result<u8> {
         let uri = app.uri()?;
@@ -58,7 +63,6 @@ impl Prove {
         // By way of the policies, where there are any, and on record.
         let provider = app.provider()?;
         let key = self.choose(provider.list_keys()?)?;
-        app.check_allowed(&key.name)?;
         let token = app.open_one(&uri)?;
         let hsm = HsmProvider::new(token).only([key.name.clone()]).accept(app.config().accept.iter().copied());
         let report = hsm.read_back(key.kek_id)?;
