@@ -10,6 +10,7 @@ mod limited;
 mod numbers;
 mod outputs;
 mod pins;
+mod race;
 mod recovery;
 mod silence;
 mod table;

@@ -83,7 +83,10 @@ impl Finding {
         let token = app.open_one(uri).map_err(|error| ("login", error))?;
         self.checks.push(Check::ok("login", "done"));
         self.describe(&token);
-        let provider = HsmProvider::new(token.clone()).accept(app.config().accept.iter().copied());
+        let mut provider = HsmProvider::new(token.clone()).accept(app.config().accept.iter().copied());
+        if let Some(keys) = &app.config().keys {
+            provider = provider.only(keys.iter().cloned());
+        }
         if repair {
             self.repair(app, &provider).map_err(|error| ("repair", error))?;
         }
@@ -92,15 +95,24 @@ impl Finding {
 
     /// Only what the policies allow, where there are any, and on record: it destroys objects.
     fn repair(&mut self, app: &App, provider: &HsmProvider) -> keyward::Result<()> {
-        let leftovers = provider.leftovers()?;
-        if let Ok(governed) = governed::rules(app, provider, || app.keepers())? {
-            for (operation, name) in leftovers.iter().filter_map(keys::repaired_by) {
-                governed.admit(operation, &name)?;
-            }
+        let mut listed = provider.leftovers()?;
+        // What is left alone is listed with the keys.
+        listed.retain(|one| one.operation().is_some());
+        if listed.is_empty() {
+            return Ok(());
         }
-        if !leftovers.is_empty() {
-            let repaired = provider.repair()?;
-            self.checks.extend(repaired.iter().map(|what| Check::ok("repaired", what.to_string())));
+        let repairs = match governed::rules(app, provider, || app.keepers())? {
+            Ok(governed) => governed.repair(&listed)?,
+            Err(provider) => provider.repair(&listed)?,
+        };
+        for repair in repairs {
+            let check = keys::repaired(&repair);
+            if check.status == Status::Failure
+                && let Err(error) = repair.outcome
+            {
+                self.exit = self.exit.max(report::status(&error.into()));
+            }
+            self.checks.push(check);
         }
         Ok(())
     }
