@@ -1,6 +1,7 @@
 //! The command line from outside: what it prints, how it exits, what it leaves behind.
 #![cfg(unix)]
 
+mod asked;
 mod audit;
 mod bench;
 mod ceremony;

@@ -14,8 +14,8 @@ use std::sync::LazyLock;
 static SERVER: LazyLock<S3Server> = LazyLock::new(S3Server::start);
 
 /// A token, and a bucket of its own.
-struct Objects {
-    bench: Bench,
+pub(crate) struct Objects {
+    pub(crate) bench: Bench,
     /// `s3://BUCKET`.
     url: String,
     bucket: String,
@@ -24,7 +24,7 @@ struct Objects {
 }
 
 impl Objects {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let bench = Bench::new();
         bench.ok("key create payments");
         let bucket = SERVER.bucket();
@@ -45,7 +45,7 @@ impl Objects {
         command
     }
 
-    fn run(&self, line: &str) -> Done {
+    pub(crate) fn run(&self, line: &str) -> Done {
         Done::of(line, self.command(line).output().unwrap())
     }
 
