@@ -7,7 +7,7 @@
 //!   the key is destroyed. If it is, the claim is withdrawn.
 //! - The maker finishes the record, and then looks for claims. It reports the key only when there are none.
 //!
-//! Of the two at least one sees what the other wrote, however slow either is. Until then nobody uses the key: one with a
+//! Of the two at least one sees what the other wrote, however slow either is. Until then the key is not used: one with a
 //! claim counts as pending. A claim lies beside the record, with the same label, so that each look at the record finds it:
 //!
 //! ```text

@@ -247,7 +247,7 @@ pub(super) fn compete(
 struct Waits(HashMap<KekId, (Instant, u32)>);
 
 impl Waits {
-    /// Whether a key has been pending for so long, since this host first saw it, that it is held to be abandoned.
+    /// Whether this host has seen a key pending for the time after which it is taken for abandoned.
     fn is_over(&mut self, kek_id: KekId) -> bool {
         let now = Instant::now();
         let (since, _) = self.0.entry(kek_id).or_insert((now, 0));

@@ -228,7 +228,7 @@ impl Usage {
 
     fn state(&self, algorithm: WrappingAlgorithm, lookup: &RecordLookup) -> KeyState {
         // Until its record is finished a key is its maker's alone, whatever it may do already: the
-        // maker destroys it where the proof fails, and nobody must have used it by then. So it is with one that
+        // maker destroys it if the proof fails, and it must not have been used by then. So it is with one that
         // another host has claimed.
         match lookup {
             RecordLookup::Claimed(_) => return KeyState::Pending,

@@ -103,7 +103,7 @@ impl Pool {
             PinMatch::Other => Err(other_pin(&info.label)),
             PinMatch::Same if logged_in => Ok(PinCheck::Accepted),
             PinMatch::Unknown if logged_in && self.accepts_other_login(again) => Ok(PinCheck::Accepted),
-            // Fails closed: the token would say of any PIN that somebody is logged in already.
+            // Fails closed: the token would answer to any PIN that the process is logged in already.
             PinMatch::Unknown if logged_in => Err(unknown_pin(&info.label)),
             // No operator stands at the pad when a token comes back by night, and prompts that end unanswered may count as
             // wrong PINs.

@@ -75,9 +75,8 @@ impl TokenOptions {
         self
     }
 
-    /// Opens the token also if another library of this process is logged in to it, which this library learns nothing of but
-    /// that it is so. The token then compares no PIN, so **any PIN opens it**. Choose it only if whoever gives the PIN may
-    /// use the token in any case.
+    /// Opens the token also if another library of this process is logged in to it. The token then compares no PIN, so
+    /// **any PIN opens it**. Choose it only if the caller who gives the PIN may use the token in any case.
     #[must_use]
     pub fn danger_accept_other_login(mut self) -> Self {
         self.accept_other_login = true;

@@ -154,7 +154,7 @@ fn open_existing(path: &Path) -> Result<File, Errno> {
 }
 
 /// Makes the lock file for those who may write in the directory, and for no others: to read it is enough to hold the
-/// lock. It appears with its rights, so that nobody is refused in between.
+/// lock. It appears with its rights, so that no process is refused in between.
 fn create(directory: &Path, path: &Path) -> io::Result<()> {
     let of_directory = directory.metadata()?;
     let new = tempfile::Builder::new().prefix(".keyward-lock-").tempfile_in(directory)?;

@@ -132,7 +132,7 @@ impl Record {
         }
     }
 
-    /// Whether the key has records and none of them is finished, whoever has claimed it.
+    /// Whether the key has records and none of them is finished, also if it is claimed.
     pub(crate) fn is_pending(session: &Session<'_>, kek_id: KekId, label: &str) -> Result<bool> {
         let mut own = records(session, label)?.readable(label)?;
         own.retain(|(_, record)| record.kek_id == kek_id);
