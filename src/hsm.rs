@@ -11,6 +11,7 @@ mod adopt;
 mod audit_key;
 pub mod backup;
 mod canary;
+mod claim;
 mod create;
 mod destroy;
 mod inventory;
@@ -38,7 +39,7 @@ use crate::key::{
 use crate::token::{Code, Repeat, Session, Token};
 pub use absence::{Absence, Search};
 pub use inventory::Inventory;
-pub use leftovers::Leftover;
+pub use leftovers::{Leftover, Repair};
 use lookup::Cache;
 use object::MasterKey;
 pub use objects::TokenObject;

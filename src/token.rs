@@ -14,17 +14,19 @@ mod initialize;
 mod login;
 mod mechanism;
 mod module;
-mod neighbours;
 mod observe;
 mod opened;
 mod options;
 mod outage;
 mod pin;
 mod pool;
+mod process_login;
+mod profile;
 mod quirks;
 mod raw;
 mod recovery;
 mod session;
+mod softhsm;
 mod uri;
 #[cfg(all(test, feature = "testkit"))]
 mod vectors;
@@ -37,6 +39,7 @@ pub use opened::Token;
 pub use options::TokenOptions;
 pub use pin::Pin;
 pub use quirks::Quirks;
+pub use softhsm::softhsm_directory;
 pub use uri::TokenUri;
 
 pub(crate) use attributes::Attributes;

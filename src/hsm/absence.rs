@@ -54,8 +54,7 @@ impl HsmProvider {
     /// # Errors
     /// As [`KeyAdmin::destroy_key`](crate::KeyAdmin::destroy_key).
     pub fn destroy_with_proof(&self, name: &KeyName, version: KeyVersion) -> Result<Absence> {
-        self.check_named(name)?;
-        self.changing(|session| {
+        self.change_key(name, |session| {
             let (kek_id, _) = destroy::destroy(session, name, version, VersionReuse::Refuse, |_| Ok(()))?;
             search(session, &format!("{name}:{version}"), kek_id)
         })

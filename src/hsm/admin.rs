@@ -18,7 +18,7 @@ use std::time::SystemTime;
 impl KeyAdmin for HsmProvider {
     fn create_key(&self, name: &KeyName, algorithm: AlgorithmChoice) -> Result<KeyDescription> {
         let algorithm = self.choose(algorithm)?;
-        self.changing(|session| {
+        self.change_key(name, |session| {
             let numbers = Numbers::read(session, name)?;
             if let Some(key) = numbers.finished().next() {
                 let message = format!("key '{}' exists already", key.description.label());
@@ -64,18 +64,15 @@ impl KeyAdmin for HsmProvider {
     }
 
     fn rotate_key(&self, name: &KeyName, made_before: Option<SystemTime>) -> Result<KeyDescription> {
-        self.check_named(name)?;
-        self.changing(|session| rotate::rotate(session, name, made_before))
+        self.change_key(name, |session| rotate::rotate(session, name, made_before))
     }
 
     fn disable_key(&self, name: &KeyName, version: KeyVersion) -> Result<KeyDescription> {
-        self.check_named(name)?;
-        self.changing(|session| change(session, name, version, |_| KeyState::Disabled))
+        self.change_key(name, |session| change(session, name, version, |_| KeyState::Disabled))
     }
 
     fn enable_key(&self, name: &KeyName, version: KeyVersion) -> Result<KeyDescription> {
-        self.check_named(name)?;
-        self.changing(|session| {
+        self.change_key(name, |session| {
             // First, so that a key which may do anything is never one that a schedule destroys.
             destroy::cancel(session, name, version)?;
             change(session, name, version, |newest| if newest { KeyState::Active } else { KeyState::Retired })
@@ -83,8 +80,9 @@ impl KeyAdmin for HsmProvider {
     }
 
     fn destroy_key(&self, name: &KeyName, version: KeyVersion, reuse: VersionReuse) -> Result<UsedNumbers> {
-        self.check_named(name)?;
-        self.changing(|session| destroy::destroy(session, name, version, reuse, |_| Ok(())).map(|(_, numbers)| numbers))
+        self.change_key(name, |session| {
+            destroy::destroy(session, name, version, reuse, |_| Ok(())).map(|(_, numbers)| numbers)
+        })
     }
 
     fn schedule_destruction(
@@ -93,13 +91,11 @@ impl KeyAdmin for HsmProvider {
         version: KeyVersion,
         not_before: SystemTime,
     ) -> Result<KeyDescription> {
-        self.check_named(name)?;
-        self.changing(|session| destroy::schedule(session, name, version, not_before))
+        self.change_key(name, |session| destroy::schedule(session, name, version, not_before))
     }
 
     fn expire_key(&self, name: &KeyName, version: KeyVersion, now: SystemTime) -> Result<()> {
-        self.check_named(name)?;
-        self.changing(|session| {
+        self.change_key(name, |session| {
             destroy::destroy(session, name, version, VersionReuse::Refuse, |key| match key.is_expired(now) {
                 true => Ok(()),
                 false => Err(Error::not_expired(key)),
@@ -109,7 +105,8 @@ impl KeyAdmin for HsmProvider {
     }
 
     fn adopt_key(&self, label: &str) -> Result<Adoption> {
-        self.changing(|session| adopt::adopt(session, label))
+        let (name, version) = adopt::parse_label(label)?;
+        self.change_key(&name, |session| adopt::adopt(session, label, &name, version))
     }
 
     fn public_key(&self, name: &KeyName) -> Result<PublicKey> {
@@ -150,8 +147,14 @@ impl HsmProvider {
             .with_hint("`keyward token info` shows what it can do")
     }
 
+    /// Does what changes a key, if this provider may use it: everything that changes one comes through here.
+    pub(super) fn change_key<T>(&self, name: &KeyName, work: impl Fn(&Session<'_>) -> Result<T>) -> Result<T> {
+        self.check_named(name)?;
+        self.change_token(work)
+    }
+
     /// Does what changes keys, and forgets what is known of them, however it ends.
-    pub(super) fn changing<T>(&self, work: impl Fn(&Session<'_>) -> Result<T>) -> Result<T> {
+    pub(super) fn change_token<T>(&self, work: impl Fn(&Session<'_>) -> Result<T>) -> Result<T> {
         let answer = self.token.run(Repeat::Never, work);
         self.cache.clear();
         answer

@@ -3,21 +3,25 @@
 use super::canary::prove;
 use super::lookup;
 use super::numbering::Numbers;
-use super::object::{KeyClass, MasterKey, attributes_of, history_warnings, parse_label};
+use super::object::{self, KeyClass, MasterKey, attributes_of, history_warnings};
 use super::record::{Record, RecordLookup};
 use super::template;
 use crate::error::{Error, ErrorKind, Result};
-use crate::key::{Adoption, Provenance, WrappingAlgorithm};
+use crate::key::{Adoption, KeyName, KeyVersion, Provenance, WrappingAlgorithm};
 use crate::token::{Attribute, Attributes, ObjectHandle, Session};
 
-/// Adopts the one key of this label: narrows its usage to one purpose, proves that it works, and
-/// records that an operator vouched for it.
-pub(super) fn adopt(session: &Session<'_>, label: &str) -> Result<Adoption> {
-    let (handle, class) = find(session, label)?;
-    let (name, version) = parse_label(label.as_bytes()).ok_or_else(|| {
+/// Returns the name and version that a label says.
+pub(super) fn parse_label(label: &str) -> Result<(KeyName, KeyVersion)> {
+    object::parse_label(label.as_bytes()).ok_or_else(|| {
         Error::new(ErrorKind::InvalidArgument, format!("the label '{}' is no key name", label.escape_debug()))
             .with_hint("give the key a label of NAME or NAME:VERSION with its own tool; a name is 1 to 64 of: A-Z a-z 0-9 . _ / -")
-    })?;
+    })
+}
+
+/// Adopts the one key of this label, which says this name and version: narrows its usage to one purpose, proves that it
+/// works, and records that an operator vouched for it.
+pub(super) fn adopt(session: &Session<'_>, label: &str, name: &KeyName, version: KeyVersion) -> Result<Adoption> {
+    let (handle, class) = find(session, label)?;
     let shown = session.attributes(handle, &attributes_of(class))?.ok_or_else(|| not_found(label))?;
     let before = MasterKey::from_attributes(handle, class, &shown, RecordLookup::Absent).ok_or_else(|| {
         Error::new(
@@ -30,7 +34,7 @@ pub(super) fn adopt(session: &Session<'_>, label: &str) -> Result<Adoption> {
         return Err(Error::new(ErrorKind::KeyExists, format!("key '{label}' is Keyward's already")));
     }
     refuse_unprotected(&shown, label)?;
-    let numbers = Numbers::read(session, &name)?;
+    let numbers = Numbers::read(session, name)?;
     if numbers.is_spent(version, before.description.kek_id) {
         return Err(numbers.refusal(version));
     }

@@ -13,10 +13,11 @@
 //!
 //! All pending keys of a name compete, whatever their numbers: so the numbers do not grow while they are read.
 //!
-//! A pending key whose maker died is destroyed by the next who waited long enough. Should that maker
-//! live after all, its key is gone, and it loses.
+//! A pending key whose maker died is destroyed by the next who waited long enough. Should that maker be alive after all,
+//! it either finishes the key first, and keeps it, or finds it claimed, and does not report it ([`claim`]).
 
 use super::canary::prove;
+use super::claim::{self, Abandoned};
 use super::lookup;
 use super::numbering::Numbers;
 use super::object::{KeyClass, MasterKey};
@@ -25,6 +26,7 @@ use super::{template, tombstone};
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::{KekId, KeyDescription, KeyState, KeyVersion, Provenance, WrappedKey, WrappingAlgorithm};
 use crate::token::{Attribute, Session};
+use std::collections::HashMap;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -202,7 +204,7 @@ pub(super) fn compete(
     is_beaten_by: impl Fn(KeyVersion) -> bool,
 ) -> Result<Standing> {
     let KeyDescription { ref name, version, kek_id: my_id, .. } = mine.description;
-    let deadline = Instant::now() + PATIENCE;
+    let mut waits = Waits::default();
     let mut given_up = false;
     loop {
         let versions = lookup::versions(session, name)?;
@@ -219,18 +221,17 @@ pub(super) fn compete(
                 _ => Standing::Lost,
             });
         }
-        if Instant::now() >= deadline {
-            for rival in &rivals {
-                let (label, kek_id) = (rival.description.label(), rival.description.kek_id);
-                // Once more: it may have been finished just now.
-                match lookup::read(session, rival.handle, rival.class)? {
-                    Some(still) if still.is_pending() => {}
-                    _ => continue,
-                }
-                tracing::warn!(label, %kek_id, "destroying a key that was never finished");
-                discard(session, rival, &label)?;
+        for rival in &rivals {
+            let (label, kek_id) = (rival.description.label(), rival.description.kek_id);
+            if !waits.is_over(kek_id) {
+                continue;
             }
-            continue;
+            tracing::warn!(label, %kek_id, "destroying a key that was never finished");
+            if claim::destroy_abandoned(session, rival)? == Abandoned::NotAbandoned && waits.again(kek_id) {
+                let message = format!("key '{label}' with KEK id {kek_id} is claimed by a host that died");
+                return Err(Error::new(ErrorKind::TokenUnavailable, message)
+                    .with_hint("`keyward doctor --repair` removes the claim"));
+            }
         }
         if !given_up && rivals.iter().any(|rival| rival.description.kek_id < my_id) {
             // From here on this one only waits, so that who loses finds the winner's key when told so.
@@ -238,6 +239,27 @@ pub(super) fn compete(
             given_up = true;
         }
         thread::sleep(PAUSE);
+    }
+}
+
+/// How long each pending key of others was waited for.
+#[derive(Default)]
+struct Waits(HashMap<KekId, (Instant, u32)>);
+
+impl Waits {
+    /// Whether this host has seen a key pending for the time after which it is taken for abandoned.
+    fn is_over(&mut self, kek_id: KekId) -> bool {
+        let now = Instant::now();
+        let (since, _) = self.0.entry(kek_id).or_insert((now, 0));
+        now.duration_since(*since) >= PATIENCE
+    }
+
+    /// Begins the wait for a key once more. Returns whether that was done before.
+    fn again(&mut self, kek_id: KekId) -> bool {
+        let (since, before) = self.0.entry(kek_id).or_insert((Instant::now(), 0));
+        *since = Instant::now();
+        *before += 1;
+        *before > 1
     }
 }
 
@@ -258,8 +280,7 @@ pub(super) fn finish(session: &Session<'_>, mine: &MasterKey, canary: WrappedKey
         // the next who makes it destroys it.
         record.write(session, &label)?;
     }
-    let key = lookup::read(session, mine.handle, mine.class)?
-        .ok_or_else(|| Error::new(ErrorKind::TokenUnavailable, format!("the new key '{label}' is gone")))?;
+    let key = claim::survive(session, mine, &label)?;
     // Its own record has the highest number now. A tombstone that stays says nothing wrong.
     if written && let Err(error) = tombstone::remove_below(session, &key.description.name, key.description.version) {
         tracing::warn!(label, %error, "a tombstone that is not needed stays on the token");
@@ -268,7 +289,7 @@ pub(super) fn finish(session: &Session<'_>, mine: &MasterKey, canary: WrappedKey
     Ok(key)
 }
 
-/// Destroys a key that nobody has used, and its record.
+/// Destroys a key of one's own that was not finished, and its record. Those of others: [`claim::destroy_abandoned`].
 pub(super) fn discard(session: &Session<'_>, key: &MasterKey, label: &str) -> Result<()> {
     match session.destroy_object(key.handle) {
         Err(error) if error.kind() == ErrorKind::KeyNotFound => {}

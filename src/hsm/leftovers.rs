@@ -1,16 +1,17 @@
-//! What changes that were interrupted left on the token, and how it is put right.
+//! What changes that were interrupted left on the token, and how it is repaired.
 //!
 //! Keys are made, rotated and destroyed in steps, and a process may die between any two. The order of the
 //! steps is such that nothing which is left is ever used, or in the way: it is untidy, not dangerous.
 
+use super::claim::{self, Abandoned};
 use super::numbering::bury;
 use super::object::{MasterKey, parse_label};
 use super::record::{DataObject, Place, Record, RecordLookup, Unreadable, data_objects};
 use super::rotate::retire;
 use super::tombstone::{self, Tombstone};
 use super::{HsmProvider, create, lookup};
-use crate::error::{ErrorKind, Result};
-use crate::key::{KekId, KeyDescription, KeyName, KeyState};
+use crate::error::{Error, ErrorKind, Result};
+use crate::key::{KekId, KeyDescription, KeyName, KeyState, Operation};
 use crate::token::{Repeat, Session};
 use std::fmt;
 use std::thread;
@@ -45,6 +46,14 @@ pub enum Leftover {
         /// The id of the key.
         kek_id: KekId,
     },
+    /// A claim on a key: a host that took the key for abandoned died before it had destroyed or released it. The key is not
+    /// used while the claim is there.
+    Claim {
+        /// The label of the key.
+        label: String,
+        /// The id of the key.
+        kek_id: KekId,
+    },
     /// A tombstone of a key that has a higher version: the maker of that was interrupted.
     Tombstone {
         /// The name of the key.
@@ -74,6 +83,9 @@ impl fmt::Display for Leftover {
             Self::Records { label, kek_id } => {
                 write!(f, "more than one record of key '{label}' with KEK id {kek_id}")
             }
+            Self::Claim { label, kek_id } => {
+                write!(f, "a claim on key '{label}' with KEK id {kek_id}, which keeps it from being used")
+            }
             Self::Tombstone { name } => write!(f, "a tombstone of key '{name}', which has a higher version"),
             Self::Unreadable { label, newer: true } => {
                 write!(f, "a record labelled '{label}' that was written by a newer Keyward")
@@ -83,8 +95,46 @@ impl fmt::Display for Leftover {
     }
 }
 
+impl Leftover {
+    /// Returns the operation that a repair is, as policies and the audit log name it, or `None` if it is left alone.
+    #[must_use]
+    pub fn operation(&self) -> Option<Operation> {
+        match self {
+            Self::Unfinished(_) | Self::Orphan { .. } | Self::Records { .. } => Some(Operation::DestroyKey),
+            Self::StillActive(_) | Self::Tombstone { .. } => Some(Operation::RotateKey),
+            Self::Claim { .. } => Some(Operation::EnableKey),
+            Self::Unreadable { .. } => None,
+        }
+    }
+
+    /// Returns the name of the key that it is about.
+    ///
+    /// # Errors
+    /// `InvalidArgument` if it is labelled with what is no key's name.
+    pub fn key_name(&self) -> Result<KeyName> {
+        match self {
+            Self::Unfinished(key) | Self::StillActive(key) => Ok(key.name.clone()),
+            Self::Tombstone { name } => Ok(name.clone()),
+            Self::Orphan { label, .. }
+            | Self::Records { label, .. }
+            | Self::Claim { label, .. }
+            | Self::Unreadable { label, .. } => label.rsplit_once(':').map_or(label.as_str(), |(name, _)| name).parse(),
+        }
+    }
+}
+
+/// What came of repairing one leftover.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Repair {
+    /// What was listed.
+    pub leftover: Leftover,
+    /// Whether it was repaired: `KeyState` if it is not there any more or has changed, so that nothing was done.
+    pub outcome: Result<()>,
+}
+
 impl HsmProvider {
-    /// What interrupted changes left on the token. Something may also be there because a change is made at
+    /// Returns what interrupted changes left on the token. Something may also be there because a change is made at
     /// this moment.
     ///
     /// # Errors
@@ -94,30 +144,47 @@ impl HsmProvider {
         Ok(found.into_iter().map(|found| found.what).collect())
     }
 
-    /// Puts right what interrupted changes left, and tells what that was: unfinished keys and records
-    /// without a key are destroyed, older versions retired. It touches no key that anybody uses.
+    /// Repairs what [`leftovers`](Self::leftovers) listed, and nothing else: unfinished keys and records without a key are
+    /// destroyed, older versions retired. It touches no key that anybody uses. Returns the outcome for each, in order.
     ///
-    /// Where something is there that may just be being made it waits first: 10 seconds, with RSA keys two
+    /// If another process may be at work with something that was listed, it waits first: 10 seconds, with RSA keys two
     /// minutes. What is still there then was given up.
     ///
     /// # Errors
-    /// As [`KeyAdmin`](crate::KeyAdmin). What was put right before stays so.
-    pub fn repair(&self) -> Result<Vec<Leftover>> {
-        let mut seen = self.token.run(Repeat::Once, find)?;
-        if let Some(patience) = seen.iter().filter_map(Found::patience).max() {
-            thread::sleep(patience);
-            let still = self.token.run(Repeat::Once, find)?;
-            // What came meanwhile is somebody's work.
-            seen.retain(|one| still.iter().any(|other| other.what == one.what));
-        }
-        let mut repaired = Vec::new();
-        for found in seen {
-            if self.changing(|session| put_right(session, &found.what))? {
-                repaired.push(found.what);
-            }
-        }
-        Ok(repaired)
+    /// As [`leftovers`](Self::leftovers), before anything is repaired.
+    pub fn repair(&self, listed: &[Leftover]) -> Result<Vec<Repair>> {
+        self.repair_each(listed, |_, work| work())
     }
+
+    /// Repairs as [`repair`](Self::repair) does, each through `supervise`, which decides and records.
+    pub(crate) fn repair_each(
+        &self,
+        listed: &[Leftover],
+        supervise: impl Fn(&Leftover, &dyn Fn() -> Result<()>) -> Result<()>,
+    ) -> Result<Vec<Repair>> {
+        let seen = self.token.run(Repeat::Once, find)?;
+        let patience = seen.iter().filter(|one| listed.contains(&one.what)).filter_map(Found::patience).max();
+        let mut there: Vec<_> = seen.into_iter().map(|one| one.what).collect();
+        if let Some(patience) = patience {
+            thread::sleep(patience);
+            let now = self.leftovers()?;
+            // What was finished meanwhile is not touched.
+            there.retain(|one| now.contains(one));
+        }
+        let repair_one = |one: &Leftover| {
+            let name = one.key_name()?;
+            self.check_named(&name)?;
+            match there.contains(one) {
+                true => supervise(one, &|| self.change_key(&name, |session| repair(session, one))),
+                false => Err(changed(one)),
+            }
+        };
+        Ok(listed.iter().map(|one| Repair { leftover: one.clone(), outcome: repair_one(one) }).collect())
+    }
+}
+
+fn changed(what: &Leftover) -> Error {
+    Error::new(ErrorKind::KeyState, format!("nothing is done about {what}: it is not as it was listed"))
 }
 
 struct Found {
@@ -146,6 +213,12 @@ fn find(session: &Session<'_>) -> Result<Vec<Found>> {
     let keys = lookup::all(session)?;
     let mut found = Vec::new();
     for object in &objects {
+        let claim = object.claim().and_then(|claim| claim.ok());
+        if let Some(kek_id) = claim.filter(|id| !keys.iter().any(|key| key.description.kek_id == *id)) {
+            let what = Leftover::Claim { label: object.label.clone(), kek_id };
+            found.push(Found { what, since: None, rsa: false });
+            continue;
+        }
         let what = match Tombstone::read(object) {
             Some(Ok(tombstone)) if is_superfluous(&tombstone, &keys) => Leftover::Tombstone { name: tombstone.name },
             Some(Err(why)) => {
@@ -160,6 +233,10 @@ fn find(session: &Session<'_>) -> Result<Vec<Found>> {
     for key in &keys {
         let KeyDescription { state, created, algorithm, .. } = &key.description;
         let what = match state {
+            // Finished, and claimed.
+            KeyState::Pending if key.canary().is_some() => {
+                Leftover::Claim { label: key.description.label(), kek_id: key.description.kek_id }
+            }
             KeyState::Pending => Leftover::Unfinished(key.description.clone()),
             KeyState::Active if superseded(key, &keys) => Leftover::StillActive(key.description.clone()),
             _ => continue,
@@ -211,40 +288,54 @@ fn superseded(key: &MasterKey, all: &[MasterKey]) -> bool {
         .any(|other| other.description.name == *name && other.description.version > *version && !other.is_pending())
 }
 
-/// Whether something was done. Each looks once more: it may have changed just now.
-fn put_right(session: &Session<'_>, what: &Leftover) -> Result<bool> {
-    match what {
-        Leftover::Unfinished(found) => match lookup::by_kek_id(session, found.kek_id) {
-            Ok(key) if key.is_pending() => create::discard(session, &key, &found.label()).map(|()| true),
-            Ok(_) => Ok(false),
-            Err(error) if error.kind() == ErrorKind::KeyNotFound => Ok(false),
-            Err(error) => Err(error),
+/// Looks once more, because it may have changed just now, and repairs it.
+fn repair(session: &Session<'_>, what: &Leftover) -> Result<()> {
+    let done = match what {
+        Leftover::Unfinished(found) => match by_kek_id(session, found.kek_id)? {
+            Some(key) if key.is_pending() && key.description.label() == found.label() => {
+                claim::destroy_abandoned(session, &key)? == Abandoned::Destroyed
+            }
+            _ => false,
         },
         Leftover::StillActive(found) => {
             let versions = lookup::versions(session, &found.name)?;
-            let key = versions.iter().find(|key| key.description.kek_id == found.kek_id);
-            match key {
-                Some(key) if superseded(key, &versions) => retire(session, std::iter::once(key)).map(|()| true),
-                _ => Ok(false),
+            let same =
+                |key: &&MasterKey| key.description.kek_id == found.kek_id && key.description.label() == found.label();
+            match versions.iter().find(same) {
+                Some(key) if superseded(key, &versions) => retire(session, std::iter::once(key)).map(|()| true)?,
+                _ => false,
             }
         }
-        Leftover::Orphan { label, kek_id } => match lookup::by_kek_id(session, *kek_id) {
-            Err(error) if error.kind() == ErrorKind::KeyNotFound => remove_orphan(session, *kek_id, label),
-            Err(error) => Err(error),
-            Ok(_) => Ok(false),
+        Leftover::Orphan { label, kek_id } => match by_kek_id(session, *kek_id)? {
+            None => remove_orphan(session, *kek_id, label)?,
+            Some(_) => false,
         },
         Leftover::Records { label, kek_id } => match Record::look_up(session, *kek_id, label)? {
             // Written once more, the one that counts is the only one.
             RecordLookup::Found(record) if parse_label(label.as_bytes()).is_some() => {
-                record.write(session, label).map(|()| true)
+                record.write(session, label).map(|()| true)?
             }
-            _ => Ok(false),
+            _ => false,
+        },
+        Leftover::Claim { label, kek_id } => match by_kek_id(session, *kek_id)? {
+            Some(key) if key.canary().is_none() || key.description.label() != *label => false,
+            _ => Record::destroy_claims(session, *kek_id, label)?,
         },
         Leftover::Tombstone { name } => {
             let newest = lookup::versions(session, name)?.into_iter().rev().find(|key| key.canary().is_some());
-            newest.map_or(Ok(false), |key| tombstone::remove_below(session, name, key.description.version))
+            newest.map_or(Ok(false), |key| tombstone::remove_below(session, name, key.description.version))?
         }
-        Leftover::Unreadable { .. } => Ok(false),
+        Leftover::Unreadable { .. } => {
+            return Err(Error::new(ErrorKind::KeyAttributes, format!("{what} is left alone")));
+        }
+    };
+    if done { Ok(()) } else { Err(changed(what)) }
+}
+
+fn by_kek_id(session: &Session<'_>, kek_id: KekId) -> Result<Option<MasterKey>> {
+    match lookup::by_kek_id(session, kek_id) {
+        Err(error) if error.kind() == ErrorKind::KeyNotFound => Ok(None),
+        found => found.map(Some),
     }
 }
 

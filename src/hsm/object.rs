@@ -94,7 +94,7 @@ impl MasterKey {
         let algorithm = usage.algorithm(class, record);
         let provenance = record.map_or(Provenance::Foreign, |record| record.provenance);
 
-        let mut description = KeyDescription::new(name, version, kek_id, algorithm, usage.state(algorithm, record));
+        let mut description = KeyDescription::new(name, version, kek_id, algorithm, usage.state(algorithm, &lookup));
         description.provenance = provenance;
         description.created = record.map(|record| record.created);
         description.destroy_after = record.and_then(|record| record.destroy_after);
@@ -102,7 +102,7 @@ impl MasterKey {
         usage.add_problems(&mut description.problems, algorithm);
         description.problems.extend(match &lookup {
             RecordLookup::Absent => None,
-            RecordLookup::Found(record) => record.key.problem(),
+            RecordLookup::Found(record) | RecordLookup::Claimed(record) => record.key.problem(),
             RecordLookup::Unreadable(why) => Some(format!("its record {why}")),
         });
 
@@ -226,11 +226,14 @@ impl Usage {
         }
     }
 
-    fn state(&self, algorithm: WrappingAlgorithm, record: Option<&Record>) -> KeyState {
+    fn state(&self, algorithm: WrappingAlgorithm, lookup: &RecordLookup) -> KeyState {
         // Until its record is finished a key is its maker's alone, whatever it may do already: the
-        // maker destroys it where the proof fails, and nobody must have used it by then.
-        if record.is_some_and(|record| record.canary.is_none()) {
-            return KeyState::Pending;
+        // maker destroys it if the proof fails, and it must not have been used by then. So it is with one that
+        // another host has claimed.
+        match lookup {
+            RecordLookup::Claimed(_) => return KeyState::Pending,
+            RecordLookup::Found(record) if record.canary.is_none() => return KeyState::Pending,
+            _ => {}
         }
         match self.allows(algorithm) {
             (true, true) => KeyState::Active,

@@ -70,7 +70,7 @@ impl HsmProvider {
     /// [`KeyAdmin::create_key`](crate::KeyAdmin::create_key).
     pub fn create_planned(&self, plan: &PlannedKey) -> Result<KeyDescription> {
         self.check_able(plan.algorithm)?;
-        self.changing(|session| {
+        self.change_key(&plan.name, |session| {
             let key = find_or_create(session, plan)?;
             let versions = lookup::versions(session, &plan.name)?;
             rotate::retire(session, versions.iter().filter(|key| key.description.version < plan.version))?;

@@ -49,7 +49,7 @@ impl HsmProvider {
     /// # Errors
     /// Those of the token. What was destroyed before stays so.
     pub fn sweep(&self, planned: &[KekId]) -> Result<Sweep> {
-        self.changing(|session| {
+        self.change_token(|session| {
             let mut destroyed = Vec::new();
             for (handle, object) in keys(session)? {
                 let ours = planned.iter().any(|id| id.as_bytes().as_slice() == object.id);

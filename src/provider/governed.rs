@@ -6,6 +6,7 @@
 mod admin;
 mod asked;
 mod limit;
+mod repair;
 
 use crate::audit::{AuditLog, EventKey};
 use crate::error::{Error, Result};

@@ -1,7 +1,7 @@
 //! A fresh token on SoftHSM. SoftHSM is no HSM: its keys lie in files.
 
 use crate::hsm::HsmProvider;
-use crate::token::{Module, Pin, Token, TokenInfo, TokenUri};
+use crate::token::{Module, Pin, Token, TokenInfo, TokenOptions, TokenUri, softhsm_directory};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -42,18 +42,13 @@ impl SoftToken {
     #[track_caller]
     pub fn new() -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        let Some(conf) = std::env::var_os("SOFTHSM2_CONF") else {
-            panic!(
-                "SOFTHSM2_CONF is not set: docs/testing.md says how; in Keyward's repository, run softhsm/with COMMAND"
-            );
-        };
-        let tokens = directory_of_tokens(Path::new(&conf));
+        let tokens = directory_of_tokens();
         // SoftHSM does not start without it. Where it cannot be made, SoftHSM says more.
         if let Some(tokens) = &tokens {
             let _ = std::fs::create_dir_all(tokens);
         }
         let label = format!("test-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        let made = Module::load(&Self::module_path()).and_then(|module| {
+        let made = load(tokens.as_deref()).and_then(|module| {
             let info = module.init_token(&label, &Pin::new("test-so-pin"), &Pin::new(PIN))?;
             Ok((module, info))
         });
@@ -81,6 +76,16 @@ impl SoftToken {
             Some(path) => path.to_owned(),
             None => panic!("SoftHSM is not installed: apt install softhsm2, or name its module in KEYWARD_TEST_MODULE"),
         }
+    }
+
+    /// SoftHSM's module, loaded so that tests in other processes take turns with this one.
+    ///
+    /// # Panics
+    /// If it cannot be loaded, and as [`new`](Self::new).
+    #[must_use]
+    #[track_caller]
+    pub fn load_module() -> Arc<Module> {
+        load(directory_of_tokens().as_deref()).unwrap_or_else(|error| panic!("cannot load SoftHSM: {error}"))
     }
 
     /// The URI of the token, without its PIN.
@@ -114,14 +119,15 @@ impl SoftToken {
         Pin::new(PIN)
     }
 
-    /// The token, opened and logged in to.
+    /// The token, opened and logged in to. Another library of the process may be logged in to it already, as where a test
+    /// looks at the token past this one.
     ///
     /// # Panics
     /// Where it cannot be opened.
     #[must_use]
     #[track_caller]
     pub fn open(&self) -> Token {
-        Token::open_with(&self.uri(), crate::token::TokenOptions::default().pin(self.pin()))
+        Token::open_with(&self.uri(), TokenOptions::default().pin(self.pin()).danger_accept_other_login())
             .unwrap_or_else(|error| panic!("cannot open the test token: {error}"))
     }
 
@@ -159,13 +165,20 @@ impl Drop for SoftToken {
     }
 }
 
-/// Where this configuration has SoftHSM keep its tokens.
-fn directory_of_tokens(conf: &Path) -> Option<PathBuf> {
-    let conf = std::fs::read_to_string(conf).ok()?;
-    let mut lines = conf.lines();
-    lines.find_map(|line| {
-        Some(line.trim().strip_prefix("directories.tokendir")?.trim().strip_prefix('=')?.trim().into())
-    })
+/// Where SoftHSM keeps its tokens by its configuration, if that says so.
+#[track_caller]
+fn directory_of_tokens() -> Option<PathBuf> {
+    match std::env::var_os("SOFTHSM2_CONF") {
+        Some(conf) => softhsm_directory(Path::new(&conf)),
+        None => panic!(
+            "SOFTHSM2_CONF is not set: docs/testing.md says how; in Keyward's repository, run softhsm/with COMMAND"
+        ),
+    }
+}
+
+fn load(tokens: Option<&Path>) -> crate::error::Result<Arc<Module>> {
+    let path = SoftToken::module_path();
+    tokens.map_or_else(|| Module::load(&path), |tokens| Module::load_softhsm(&path, tokens))
 }
 
 /// The directory of the token with this serial number: SoftHSM names it by a UUID whose last 16

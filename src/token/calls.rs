@@ -20,8 +20,7 @@ impl Session<'_> {
     pub(crate) fn find(&self, template: &[Attribute]) -> Result<Vec<ObjectHandle>> {
         let template = template.to_vec();
         let login_required = self.pool.info().login_required;
-        self.read("search the token", "C_FindObjects", move |inside| {
-            let _quiet = inside.module.neighbours.no_writer();
+        self.read_objects("search the token", "C_FindObjects", move |inside| {
             let mut found = inside.raw.find_objects(&template)?;
             found.sort_unstable_by_key(ObjectHandle::handle);
             found.dedup();
@@ -39,8 +38,7 @@ impl Session<'_> {
     /// Those of the attributes that the object has and shows; `None` where it is gone.
     pub(crate) fn attributes(&self, object: ObjectHandle, types: &[AttributeType]) -> Result<Option<Attributes>> {
         let types = types.to_vec();
-        self.read("read a key's attributes", "C_GetAttributeValue", move |inside| {
-            let _quiet = inside.module.neighbours.no_writer();
+        self.read_objects("read a key's attributes", "C_GetAttributeValue", move |inside| {
             let ask = |types: &[AttributeType]| match inside.functions() {
                 Some(functions) => functions.attributes(inside.raw, object, types),
                 None => inside.raw.get_attributes(object, types),
@@ -193,7 +191,7 @@ impl Session<'_> {
 
     /// Whether the token chooses the IVs of AES-GCM: none need be made for it.
     pub(crate) fn chooses_iv(&self) -> bool {
-        self.pool.character.quirks.iv == Iv::Tokens
+        self.pool.profile.quirks.iv == Iv::Tokens
     }
 
     /// Decrypts in one part, at most `capacity` bytes.
@@ -300,7 +298,7 @@ impl Session<'_> {
         len: u64,
     ) -> impl FnOnce(&Inside<'_>) -> Result<ObjectHandle, Cause> + Send + use<> {
         let wrapped = wrapped.to_vec();
-        if self.pool.character.quirks.unwrap_wants_length {
+        if self.pool.profile.quirks.unwrap_wants_length {
             template.push(Attribute::ValueLen(len.into()));
         }
         move |inside| {

@@ -7,6 +7,7 @@ use super::info::TokenInfo;
 use super::module::{Module, User};
 use super::outage::Loss;
 use super::pool::{Pool, unanswered};
+use super::process_login::{PinMatch, other_pin, unknown_pin};
 use super::uri::TokenUri;
 use super::workers::Workers;
 use crate::error::{Error, ErrorKind, Result};
@@ -48,46 +49,37 @@ impl Pool {
         if !info.login_required {
             return Ok((anchor, info));
         }
-        // Another session of this process may hold a login: then no PIN is spent.
-        let anchor = match self.workers.run_with(&self.module.gate(), Access::Shared, anchor, Handle::is_logged_in) {
-            Ok((anchor, Ok(true))) => return Ok((anchor, info)),
-            Ok((anchor, _)) => anchor,
+        let looked = self.workers.run_with(&self.module.gate(), Access::Shared, anchor, Handle::is_logged_in);
+        let (anchor, logged_in) = match looked {
+            Ok((anchor, answer)) => (anchor, answer.unwrap_or(false)),
             Err((none, anchor)) => {
                 anchor.into_iter().for_each(|anchor| self.close(anchor));
                 return unanswered("look at a session", Err(none));
             }
         };
-        let pin = match &self.pin {
-            Some(pin) => Some(pin.clone()),
-            // CKF_PROTECTED_AUTHENTICATION_PATH: a NULL PIN, the operator enters it at the token. Nobody
-            // stands there when a token comes back by night, and prompts that end unanswered may count
-            // as wrong PINs.
-            None if info.pin_pad && !again => None,
-            None => {
+        match self.check_pin(&info, logged_in, again) {
+            Ok(PinCheck::Accepted) => return Ok((anchor, info)),
+            Ok(PinCheck::AskToken) => {}
+            Err(error) => {
                 self.close(anchor);
-                let (message, hint) = match info.pin_pad {
-                    true => ("wants its PIN at its own pad again", "open the token again"),
-                    false => ("needs a PIN", "give it with pin-source=file:/path in the token URI"),
-                };
-                return Err(
-                    Error::new(ErrorKind::PinRequired, format!("token '{}' {message}", info.label)).with_hint(hint)
-                );
+                return Err(error);
             }
-        };
+        }
         if let Err(error) = self.logins.begin() {
             self.close(anchor);
             return Err(error);
         }
         // The login is the process's and changes what every session sees.
-        let logins = Arc::clone(&self.logins);
-        let answer = self
-            .workers
-            .run_with(&self.module.gate(), Access::Login, anchor, move |anchor| logins.log_in(anchor, pin.as_ref()));
+        let (logins, login, label) = (Arc::clone(&self.logins), Arc::clone(&self.login), Arc::clone(&self.label));
+        let (pin, accept_other) = (self.pin.clone(), self.accepts_other_login(again));
+        let answer = self.workers.run_with(&self.module.gate(), Access::Login, anchor, move |anchor| {
+            logins.log_in(anchor, &login, &label, pin.as_ref(), accept_other)
+        });
         match answer {
             Ok((anchor, Ok(()))) => Ok((anchor, info)),
-            Ok((anchor, Err(cause))) => {
+            Ok((anchor, Err(error))) => {
                 self.close(anchor);
-                Err(fault("log in", cause))
+                Err(error)
             }
             Err((none, anchor)) => {
                 if let Some(anchor) = anchor {
@@ -98,6 +90,36 @@ impl Pool {
                 unanswered("log in", Err(none))
             }
         }
+    }
+
+    /// Decides whether the PIN of this pool has to be sent to the token, and refuses one that must not be.
+    fn check_pin(&self, info: &TokenInfo, logged_in: bool, again: bool) -> Result<PinCheck> {
+        // CKF_PROTECTED_AUTHENTICATION_PATH: a NULL PIN, the operator enters it at the token.
+        if self.pin.is_none() && !info.pin_pad {
+            return Err(Error::new(ErrorKind::PinRequired, format!("token '{}' needs a PIN", info.label))
+                .with_hint("give it with pin-source=file:/path in the token URI"));
+        }
+        match self.login.compare(self.pin.as_ref()) {
+            PinMatch::Other => Err(other_pin(&info.label)),
+            PinMatch::Same if logged_in => Ok(PinCheck::Accepted),
+            PinMatch::Unknown if logged_in && self.accepts_other_login(again) => Ok(PinCheck::Accepted),
+            // Fails closed: the token would answer to any PIN that the process is logged in already.
+            PinMatch::Unknown if logged_in => Err(unknown_pin(&info.label)),
+            // No operator stands at the pad when a token comes back by night, and prompts that end unanswered may count as
+            // wrong PINs.
+            _ if self.pin.is_none() && again => Err(Error::new(
+                ErrorKind::PinRequired,
+                format!("token '{}' wants its PIN at its own pad again", info.label),
+            )
+            .with_hint("open the token again")),
+            _ => Ok(PinCheck::AskToken),
+        }
+    }
+
+    /// Whether a login that another library of this process made may serve: if the caller says so, or the token has
+    /// accepted the PIN of this pool before.
+    fn accepts_other_login(&self, again: bool) -> bool {
+        again || self.options.accept_other_login
     }
 
     /// Opens the token again, with a new start of the module where nothing else helps and nobody
@@ -148,6 +170,13 @@ impl Pool {
         }
         left
     }
+}
+
+/// What is known of a PIN before the token is asked.
+enum PinCheck {
+    /// This process is logged in, and the PIN may use that.
+    Accepted,
+    AskToken,
 }
 
 /// Whether a new start of the module may help. Not where the token has answered.

@@ -8,10 +8,12 @@ use super::gate::Access;
 use super::info::TokenInfo;
 use super::module::Module;
 use super::pin::Pin;
+use super::softhsm::FileUse;
 use super::uri::TokenUri;
 use crate::error::{Error, ErrorKind, Result};
+use cryptoki::context::Function;
 use cryptoki::error::{Error as Cause, RvError};
-use cryptoki::session::UserType;
+use cryptoki::session::{SessionState, UserType};
 use cryptoki::slot::Slot;
 use zeroize::Zeroizing;
 
@@ -114,7 +116,7 @@ impl Module {
             None => blank(&tokens, named)?.slot,
         };
         {
-            let _quiet = self.neighbours.nobody();
+            let _guard = self.softhsm.acquire(FileUse::Write)?;
             self.context().init_token(slot, &pin, label).map_err(|cause| fault("initialize the token", cause))?;
         }
         match user_pin {
@@ -152,9 +154,13 @@ impl Module {
         if !token.user_pin_set {
             return Ok(Standing::WithoutUserPin(token));
         }
-        let _quiet = self.neighbours.nobody();
+        let _guard = self.softhsm.acquire(FileUse::Write)?;
         let log_in = || -> cryptoki::error::Result<()> {
             let session = self.context().open_rw_session(token.slot)?;
+            // A token that is logged in to compares nothing, and is not sent a PIN in vain.
+            if matches!(session.get_session_info()?.session_state(), SessionState::RwUser | SessionState::RoUser) {
+                return Err(Cause::Pkcs11(RvError::UserAlreadyLoggedIn, Function::Login));
+            }
             session.login_with_raw(UserType::User, &user_pin.expose_raw())?;
             session.logout()
         };
@@ -180,7 +186,7 @@ impl Module {
     pub fn random(&self, uri: &TokenUri, bytes: &mut [u8]) -> Result<()> {
         let _pass = self.enter(Access::Shared)?;
         let slot = self.find_inside(uri)?.slot;
-        let _quiet = self.neighbours.no_writer();
+        let _guard = self.softhsm.acquire(FileUse::Read)?;
         // Not into the caller's buffer, which keeps what it had where the token fails half-way.
         let mut random = Zeroizing::new(vec![0; bytes.len()]);
         let session = self.context().open_ro_session(slot).map_err(|cause| fault("open a session", cause))?;
@@ -193,7 +199,7 @@ impl Module {
     fn set_pin_inside(&self, slot: Slot, so_pin: &Pin, user_pin: &Pin) -> Result<TokenInfo> {
         let (so_pin, user_pin) = (so_pin.expose_text()?, user_pin.expose_text()?);
         {
-            let _quiet = self.neighbours.nobody();
+            let _guard = self.softhsm.acquire(FileUse::Write)?;
             let set = || -> cryptoki::error::Result<()> {
                 let session = self.context().open_rw_session(slot)?;
                 session.login(UserType::So, Some(&so_pin))?;
@@ -208,7 +214,7 @@ impl Module {
     }
 
     fn info_inside(&self, slot: Slot) -> Result<TokenInfo> {
-        let _quiet = self.neighbours.no_writer();
+        let _guard = self.softhsm.acquire(FileUse::Read)?;
         let info = self.context().get_token_info(slot).map_err(|cause| fault("look at the token", cause))?;
         Ok(TokenInfo::new(slot, &info))
     }

@@ -3,6 +3,8 @@
 use super::fault::fault;
 use super::handle::Handle;
 use super::pin::Pin;
+use super::process_login::{PinMatch, ProcessLogin, other_pin, unknown_pin};
+use super::softhsm::FileUse;
 use crate::error::{Error, ErrorKind, Result};
 use cryptoki::error::{Error as Cause, RvError};
 use cryptoki::session::UserType;
@@ -56,23 +58,50 @@ impl Logins {
         self.lock().pending = false;
     }
 
-    /// Logs in, for who is inside the module.
-    pub(super) fn log_in(&self, anchor: &Handle, pin: Option<&Pin>) -> Result<(), Cause> {
+    /// Logs in, for who is inside the module alone. `accept_other` takes a login that another library made for this one.
+    pub(super) fn log_in(
+        &self,
+        anchor: &Handle,
+        login: &ProcessLogin,
+        label: &str,
+        pin: Option<&Pin>,
+        accept_other: bool,
+    ) -> Result<()> {
         let _over = Over(self);
+        // Another thread may have logged in since the PIN was compared.
+        if login.compare(pin) == PinMatch::Other {
+            return Err(other_pin(label));
+        }
+        let guard = anchor.module().softhsm.acquire(FileUse::Write)?;
         let answer = log_in(anchor, pin);
+        drop(guard);
         let mut state = self.lock();
-        match &answer {
-            Ok(()) => state.strange = 0,
-            Err(cause) => {
-                let error = fault("log in", copy(cause));
-                if matches!(error.kind(), ErrorKind::PinIncorrect | ErrorKind::PinLocked) {
-                    state.refused = Some((error.kind(), error.to_string()));
-                } else if is_strange(cause) {
-                    state.strange += 1;
+        match answer {
+            Ok(()) => {
+                state.strange = 0;
+                login.accept(pin);
+                Ok(())
+            }
+            Err(Cause::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => {
+                state.strange = 0;
+                match login.compare(pin) == PinMatch::Same || accept_other {
+                    true => Ok(()),
+                    // The token has not compared it.
+                    false => Err(unknown_pin(label)),
                 }
             }
+            Err(cause) => {
+                let is_strange = is_strange(&cause);
+                let error = fault("log in", cause);
+                if matches!(error.kind(), ErrorKind::PinIncorrect | ErrorKind::PinLocked) {
+                    state.refused = Some((error.kind(), error.to_string()));
+                    login.refuse(pin);
+                } else if is_strange {
+                    state.strange += 1;
+                }
+                Err(error)
+            }
         }
-        answer
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -85,13 +114,6 @@ struct Over<'a>(&'a Logins);
 impl Drop for Over<'_> {
     fn drop(&mut self) {
         self.0.never_mind();
-    }
-}
-
-fn copy(cause: &Cause) -> Cause {
-    match cause {
-        Cause::Pkcs11(code, function) => Cause::Pkcs11(*code, *function),
-        _ => Cause::InvalidValue,
     }
 }
 
@@ -113,15 +135,9 @@ fn is_strange(cause: &Cause) -> bool {
 }
 
 fn log_in(anchor: &Handle, pin: Option<&Pin>) -> Result<(), Cause> {
-    let _quiet = anchor.module().neighbours.nobody();
     let session = anchor.raw()?;
-    let answer = match pin {
+    match pin {
         None => session.login(UserType::User, None),
         Some(pin) => session.login_with_raw(UserType::User, &pin.expose_raw()),
-    };
-    match answer {
-        // The login is process-wide: another session of this process has done it.
-        Err(Cause::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => Ok(()),
-        answer => answer,
     }
 }

@@ -2,15 +2,14 @@
 
 use super::fault::fault;
 use super::gate::{Access, Gate, Pass};
-use super::info::{Capabilities, TokenInfo};
-use super::neighbours::Neighbours;
-use super::quirks::Quirks;
+use super::info::TokenInfo;
+use super::process_login::ProcessLogin;
 use super::raw::Functions;
+use super::softhsm::{FileUse, SoftHsmLock};
 use super::uri::TokenUri;
 use crate::error::{Error, ErrorKind, Result};
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::error::{Error as Cause, RvError};
-use cryptoki::mechanism::MechanismType;
 use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -33,7 +32,10 @@ pub struct Module {
     pub(super) functions: Option<Functions>,
     /// The calls that are inside. Another with each function list.
     gate: RwLock<Arc<Gate>>,
-    pub(super) neighbours: Neighbours,
+    pub(super) softhsm: SoftHsmLock,
+    listing: Mutex<()>,
+    /// The logins of this process, by serial number and label of the token.
+    logins: Mutex<HashMap<(String, String), Weak<ProcessLogin>>>,
     /// Whether it was we who initialized it. Else somebody else in this process uses it as well.
     ours: AtomicBool,
     /// Counts the initializations. Session handles mean something within one only.
@@ -42,15 +44,7 @@ pub struct Module {
     users: Mutex<Vec<Weak<dyn User>>>,
 }
 
-/// What a token can do, and how it differs from others.
-pub(super) struct Character {
-    pub(super) capabilities: Capabilities,
-    pub(super) quirks: &'static Quirks,
-    /// The mechanism for AES Key Wrap without padding.
-    pub(super) key_wrap: MechanismType,
-}
-
-/// Somebody who has sessions of a module.
+/// A pool with sessions of a module.
 pub(super) trait User: Send + Sync {
     /// Whether the token still serves it.
     fn is_served(&self) -> bool;
@@ -84,6 +78,22 @@ impl Module {
     /// # Errors
     /// `ModuleUnavailable` where there is no file, it is no PKCS#11 module, or it does not start.
     pub fn load(path: &Path) -> Result<Arc<Self>> {
+        Self::load_with(path, None)
+    }
+
+    /// Loads SoftHSM's module as [`load`](Self::load) does, and takes turns with other processes that do the same by a
+    /// lock file in `directory`, where SoftHSM keeps its tokens ([`softhsm_directory`](super::softhsm_directory)). Without
+    /// it two processes at once can corrupt each other's view of the tokens. Of other modules it is of no use.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load); `ModuleUnavailable` if there is no such directory, `InvalidArgument` if the module was
+    /// loaded with another one, `Timeout` if another process holds the lock, `TokenUnavailable` if the lock file cannot be
+    /// opened.
+    pub fn load_softhsm(path: &Path, directory: &Path) -> Result<Arc<Self>> {
+        Self::load_with(path, Some(directory))
+    }
+
+    pub(super) fn load_with(path: &Path, softhsm: Option<&Path>) -> Result<Arc<Self>> {
         // Before the lock below, which another thread may have held when this process was forked.
         check_process()?;
         let unavailable = |what: &str| Error::new(ErrorKind::ModuleUnavailable, format!("{what} '{}'", path.display()));
@@ -99,6 +109,7 @@ impl Module {
         };
         let mut entry = entry.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(module) = &*entry {
+            softhsm.map_or(Ok(()), |directory| module.softhsm.set_directory(directory))?;
             return Ok(Arc::clone(module));
         }
         let not_a_module = |cause| match cause {
@@ -110,15 +121,16 @@ impl Module {
         };
         let context = Pkcs11::new(&canonical).map_err(not_a_module)?;
         PROCESS.store(std::process::id(), Ordering::Relaxed);
-        let neighbours = Neighbours::of(&canonical);
-        let quiet = neighbours.no_writer();
+        let lock = SoftHsmLock::default();
+        softhsm.map_or(Ok(()), |directory| lock.set_directory(directory))?;
+        let guard = lock.acquire(FileUse::Read)?;
         let ours = match context.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)) {
             Ok(()) => true,
             // Another user in this process was there first: theirs serves us as well.
             Err(Cause::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => false,
             Err(cause) => return Err(unavailable("cannot initialize the PKCS#11 module").with_source(cause)),
         };
-        drop(quiet);
+        drop(guard);
         let functions = Functions::of_initialized(&canonical).map_err(not_a_module)?;
         tracing::debug!(path = %canonical.display(), "loaded a PKCS#11 module");
         let module = Arc::new(Self {
@@ -126,7 +138,9 @@ impl Module {
             context: RwLock::new(context),
             functions,
             gate: RwLock::default(),
-            neighbours,
+            softhsm: lock,
+            listing: Mutex::default(),
+            logins: Mutex::default(),
             ours: AtomicBool::new(ours),
             epoch: AtomicU64::new(0),
             users: Mutex::default(),
@@ -139,6 +153,25 @@ impl Module {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The directory whose lock this process takes before it reads or writes SoftHSM's files, if it was given one.
+    #[must_use]
+    pub fn softhsm_directory(&self) -> Option<&Path> {
+        self.softhsm.directory()
+    }
+
+    /// What this process knows of its login to a token. All sessions on the token share it, while there are any.
+    pub(super) fn process_login(&self, token: &TokenInfo) -> Result<Arc<ProcessLogin>> {
+        let mut logins = self.logins.lock().unwrap_or_else(PoisonError::into_inner);
+        logins.retain(|_, login| login.strong_count() > 0);
+        let key = (token.serial.clone(), token.label.clone());
+        if let Some(login) = logins.get(&key).and_then(Weak::upgrade) {
+            return Ok(login);
+        }
+        let login = Arc::new(ProcessLogin::new()?);
+        logins.insert(key, Arc::downgrade(&login));
+        Ok(login)
     }
 
     /// The tokens that are present, initialized or not. One that does not describe itself is left
@@ -160,10 +193,11 @@ impl Module {
         let slots = {
             // SoftHSM adds a slot with a blank token while it lists, without a lock of its own: two threads that list at
             // once add the same one, and it aborts the process.
-            let _alone = self.neighbours.nobody();
+            let _alone = self.listing.lock().unwrap_or_else(PoisonError::into_inner);
+            let _guard = self.softhsm.acquire(FileUse::Write)?;
             self.context().get_slots_with_token().map_err(|cause| fault("list the slots", cause))?
         };
-        let _quiet = self.neighbours.no_writer();
+        let _guard = self.softhsm.acquire(FileUse::Read)?;
         let (mut tokens, mut failing) = (Vec::with_capacity(slots.len()), 0);
         for slot in slots {
             match self.context().get_token_info(slot) {
@@ -221,41 +255,6 @@ impl Module {
         }
     }
 
-    /// What the token can do, by the mechanisms and flags that it lists.
-    ///
-    /// # Errors
-    /// `TokenUnavailable` where it cannot list them.
-    pub fn capabilities(&self, token: &TokenInfo) -> Result<Capabilities> {
-        let _pass = self.enter(Access::Shared)?;
-        Ok(self.character_inside(token)?.capabilities)
-    }
-
-    /// What is to be known of a token, for who is inside.
-    pub(super) fn character_inside(&self, token: &TokenInfo) -> Result<Character> {
-        let action = "list the mechanisms";
-        let context = self.context();
-        let listed = match &self.functions {
-            Some(functions) => functions.mechanisms(token.slot),
-            None => context.get_mechanism_list(token.slot),
-        };
-        let listed = listed.map_err(|cause| fault(action, cause))?;
-        let quirks = Quirks::of(&token.manufacturer, &token.model, &listed);
-        let key_wrap = quirks.key_wrap(&listed).map_err(|cause| fault(action, cause))?;
-        // A mechanism that is listed and then not described is not counted on.
-        let info = |mechanism| {
-            listed.contains(&mechanism).then(|| context.get_mechanism_info(token.slot, mechanism).ok()).flatten()
-        };
-        let aes_keys = info(MechanismType::AES_KEY_GEN).is_some_and(|info| info.generate());
-        let rsa_keys = info(MechanismType::RSA_PKCS_KEY_PAIR_GEN).is_some_and(|info| info.generate_key_pair());
-        let capabilities = Capabilities {
-            aes_gcm: aes_keys && info(MechanismType::AES_GCM).is_some_and(|info| info.encrypt() && info.decrypt()),
-            aes_kw: aes_keys && info(key_wrap).is_some_and(|info| info.wrap() && info.unwrap()),
-            rsa_oaep: rsa_keys && info(MechanismType::RSA_PKCS_OAEP).is_some_and(|info| info.decrypt()),
-            mechanisms: listed.iter().map(ToString::to_string).collect(),
-        };
-        Ok(Character { capabilities, quirks, key_wrap })
-    }
-
     /// Which initialization the module is in.
     pub(super) fn epoch(&self) -> u64 {
         self.epoch.load(Ordering::Acquire)
@@ -293,6 +292,7 @@ impl Module {
             // Another was faster.
             return Ok(());
         }
+        let _guard = self.softhsm.acquire(FileUse::Read)?;
         // From here on the handles that are out mean nothing.
         self.epoch.fetch_add(1, Ordering::AcqRel);
         tracing::debug!(path = %self.path.display(), "starting the PKCS#11 module anew");
@@ -301,7 +301,6 @@ impl Module {
             // It may be that a second C_Initialize is all that it takes.
             Err(cause) => tracing::debug!(%cause, "the module does not finalize"),
         }
-        let _quiet = self.neighbours.no_writer();
         match self.context().initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)) {
             Ok(()) | Err(Cause::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => Ok(()),
             Err(cause) => Err(fault("start the module anew", cause)),

@@ -49,10 +49,14 @@ impl Token {
     /// Finds the token that `uri` names, opens a session and logs in: with the PIN of the URI or of
     /// the options, at the PIN pad where the token has one, not at all where it needs no login.
     ///
+    /// The login is that of the whole process. If another `Token` of this process has logged in, the PIN must be the same;
+    /// it is compared in this process and not sent. If another library has logged in, no PIN can be compared, and the token
+    /// is not opened: see [`TokenOptions::danger_accept_other_login`].
+    ///
     /// # Errors
     /// `InvalidArgument` where the URI names no module, `ModuleUnavailable`, `TokenNotFound`,
     /// `TokenUnavailable`, `PinRequired` where a PIN is needed and none is given, `PinIncorrect`
-    /// after one attempt, `PinLocked`, `Timeout` with a limit to calls.
+    /// after one attempt at most, `PinLocked`, `Timeout` with a limit to calls or if another process holds SoftHSM's lock.
     pub fn open_with(uri: &TokenUri, mut options: TokenOptions) -> Result<Self> {
         let path = uri.module_path().ok_or_else(|| {
             Error::new(ErrorKind::InvalidArgument, "the token URI names no module")
@@ -60,7 +64,9 @@ impl Token {
         })?;
         let workers = Workers::new(options.call_timeout);
         let path = path.to_owned();
-        let module = unanswered("load the module", workers.run_outside(move || Module::load(&path)))??;
+        let softhsm = options.softhsm_directory.take();
+        let load = move || Module::load_with(&path, softhsm.as_deref());
+        let module = unanswered("load the module", workers.run_outside(load))??;
         let pin = match uri.pin()? {
             Some(pin) => Some(pin),
             None => options.pin.take(),
@@ -74,9 +80,9 @@ impl Token {
             found => found?,
         };
         let (inside, token) = (Arc::clone(&module), found.clone());
-        let character = workers.run(&module.gate(), Access::Shared, move || inside.character_inside(&token));
-        let character = unanswered("list the mechanisms", character)??;
-        let mut pool = Pool::new(module, uri.clone(), pin, workers, character, found, options);
+        let profile = workers.run(&module.gate(), Access::Shared, move || inside.profile_inside(&token));
+        let profile = unanswered("list the mechanisms", profile)??;
+        let mut pool = Pool::new(module, uri.clone(), pin, workers, profile, found, options)?;
         let pool = Arc::new_cyclic(|me| {
             pool.me = me.clone();
             pool
@@ -84,7 +90,7 @@ impl Token {
         // First, so that nobody starts the module anew under it.
         pool.module.add_user(pool.me.clone());
         pool.begin()?;
-        tracing::debug!(token = %pool.label, quirks = pool.character.quirks.vendor, "opened a token");
+        tracing::debug!(token = %pool.label, quirks = pool.profile.quirks.vendor, "opened a token");
         Ok(Self(pool))
     }
 
@@ -97,13 +103,13 @@ impl Token {
     /// What the token can do.
     #[must_use]
     pub fn capabilities(&self) -> &Capabilities {
-        &self.0.character.capabilities
+        &self.0.profile.capabilities
     }
 
     /// What Keyward does otherwise on this token than on others.
     #[must_use]
     pub fn quirks(&self) -> &'static Quirks {
-        self.0.character.quirks
+        self.0.profile.quirks
     }
 
     /// Fills `bytes` from the token's own generator, as for the PIN of another user or token. Give it a

@@ -1,6 +1,7 @@
 //! How a token is opened.
 
 use super::pin::Pin;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// How a token is opened.
@@ -10,12 +11,21 @@ pub struct TokenOptions {
     pub(super) max_sessions: usize,
     pub(super) session_timeout: Duration,
     pub(super) call_timeout: Option<Duration>,
+    pub(super) softhsm_directory: Option<PathBuf>,
+    pub(super) accept_other_login: bool,
 }
 
 impl Default for TokenOptions {
     /// The PIN of the URI, at most 16 sessions, 30 seconds of waiting for one, no limit to a call.
     fn default() -> Self {
-        Self { pin: None, max_sessions: 16, session_timeout: Duration::from_secs(30), call_timeout: None }
+        Self {
+            pin: None,
+            max_sessions: 16,
+            session_timeout: Duration::from_secs(30),
+            call_timeout: None,
+            softhsm_directory: None,
+            accept_other_login: false,
+        }
     }
 }
 
@@ -54,6 +64,22 @@ impl TokenOptions {
     #[must_use]
     pub fn call_timeout(mut self, timeout: Duration) -> Self {
         self.call_timeout = Some(timeout);
+        self
+    }
+
+    /// Where SoftHSM keeps its tokens, so that this process takes turns with others as
+    /// [`Module::load_softhsm`](super::Module::load_softhsm) says. Only for SoftHSM.
+    #[must_use]
+    pub fn softhsm_directory(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.softhsm_directory = Some(directory.into());
+        self
+    }
+
+    /// Opens the token also if another library of this process is logged in to it. The token then compares no PIN, so
+    /// **any PIN opens it**. Choose it only if the caller who gives the PIN may use the token in any case.
+    #[must_use]
+    pub fn danger_accept_other_login(mut self) -> Self {
+        self.accept_other_login = true;
         self
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use cryptoki::types::{AuthPin, RawAuthPin};
+use hmac::digest::Update;
 use std::fmt;
 use std::io::Read;
 use std::path::Path;
@@ -52,6 +53,11 @@ impl Pin {
             len if len > MAX_LEN => Err(failed("too much in")),
             _ => Ok(Self(bytes)),
         }
+    }
+
+    /// Puts the PIN into a MAC.
+    pub(super) fn feed(&self, mac: &mut impl Update) {
+        mac.update(&self.0);
     }
 
     pub(super) fn expose_raw(&self) -> RawAuthPin {

@@ -5,11 +5,13 @@ use super::gate::Access;
 use super::handle::Handle;
 use super::info::TokenInfo;
 use super::login::Logins;
-use super::module::{Character, Module, check_process, is_forked};
+use super::module::{Module, check_process, is_forked};
 use super::observe;
 use super::options::TokenOptions;
 use super::outage::{Loss, Outage};
 use super::pin::Pin;
+use super::process_login::ProcessLogin;
+use super::profile::TokenProfile;
 use super::session::Session;
 use super::uri::TokenUri;
 use super::workers::{NoAnswer, Workers};
@@ -29,9 +31,11 @@ pub(super) struct Pool {
     pub(super) uri: TokenUri,
     pub(super) pin: Option<Pin>,
     pub(super) workers: Workers,
-    pub(super) character: Character,
+    pub(super) profile: TokenProfile,
     pub(super) label: Arc<str>,
     pub(super) logins: Arc<Logins>,
+    /// Shared with every other pool of the token in this process.
+    pub(super) login: Arc<ProcessLogin>,
     pub(super) info: TokenInfo,
     pub(super) options: TokenOptions,
     pub(super) state: Mutex<State>,
@@ -70,19 +74,22 @@ impl Pool {
         uri: TokenUri,
         pin: Option<Pin>,
         workers: Workers,
-        character: Character,
+        profile: TokenProfile,
         found: TokenInfo,
         options: TokenOptions,
-    ) -> Self {
-        Self {
+    ) -> Result<Self> {
+        // Before the first session: while there are any of this process, what is known of the login stays known.
+        let login = module.process_login(&found)?;
+        Ok(Self {
             me: Weak::new(),
             module,
             uri,
             pin,
             workers,
-            character,
+            profile,
             label: found.label.as_str().into(),
             logins: Arc::default(),
+            login,
             info: found.clone(),
             state: Mutex::new(State {
                 phase: Phase::Up,
@@ -98,7 +105,7 @@ impl Pool {
             options,
             changed: Condvar::new(),
             silences: AtomicU32::new(0),
-        }
+        })
     }
 
     /// Logs in for the first time.
@@ -270,8 +277,11 @@ impl Drop for Pool {
         if is_forked() {
             open.into_iter().for_each(Handle::forget);
         } else {
+            // A close that hangs keeps the login, and so what is known of it.
+            let login = Arc::clone(&self.login);
             let _ = self.workers.run(&self.module.gate(), Access::Shared, move || {
                 open.into_iter().for_each(Handle::close);
+                drop(login);
             });
         }
     }

@@ -8,6 +8,7 @@ use super::handle::Handle;
 use super::module::Module;
 use super::observe;
 use super::pool::Pool;
+use super::softhsm::FileUse;
 use crate::error::{Error, ErrorKind, Result};
 use cryptoki::error::Error as Cause;
 use cryptoki::mechanism::MechanismType;
@@ -35,6 +36,14 @@ pub(super) struct Inside<'a> {
     pub(super) raw: &'a RawSession,
     pub(super) key_wrap: MechanismType,
     pub(super) direct: bool,
+}
+
+/// Why a call has no result.
+enum NotDone {
+    /// The token answered with an error.
+    Refused(Cause),
+    /// Other processes kept SoftHSM's files.
+    NotLocked(Error),
 }
 
 impl<'pool> Session<'pool> {
@@ -85,7 +94,17 @@ impl<'pool> Session<'pool> {
         function: &'static str,
         call: impl FnOnce(&Inside<'_>) -> Result<T, Cause> + Send + 'static,
     ) -> Result<T> {
-        self.call(action, function, Access::Shared, call)
+        self.call(action, function, Access::Shared, FileUse::None, call)
+    }
+
+    /// For calls that look at token objects.
+    pub(super) fn read_objects<T: Send + 'static>(
+        &self,
+        action: &'static str,
+        function: &'static str,
+        call: impl FnOnce(&Inside<'_>) -> Result<T, Cause> + Send + 'static,
+    ) -> Result<T> {
+        self.call(action, function, Access::Shared, FileUse::Read, call)
     }
 
     /// For calls that change token objects.
@@ -95,11 +114,9 @@ impl<'pool> Session<'pool> {
         function: &'static str,
         call: impl FnOnce(&Inside<'_>) -> Result<T, Cause> + Send + 'static,
     ) -> Result<T> {
-        let access = if self.pool.character.quirks.writes_alone { Access::Alone } else { Access::Shared };
-        self.call(action, function, access, move |inside| {
-            let neighbours = &inside.module.neighbours;
-            let _quiet = neighbours.nobody();
-            if neighbours.matter() {
+        let access = if self.pool.profile.quirks.writes_alone { Access::Alone } else { Access::Shared };
+        self.call(action, function, access, FileUse::Write, move |inside| {
+            if inside.module.softhsm_directory().is_some() {
                 // A search takes in what others wrote, before this write could hide it.
                 inside.raw.find_objects(&[Attribute::Id(vec![0; 16]), Attribute::Private(true)])?;
             }
@@ -113,6 +130,7 @@ impl<'pool> Session<'pool> {
         action: &'static str,
         function: &'static str,
         access: Access,
+        files: FileUse,
         call: impl FnOnce(&Inside<'_>) -> Result<T, Cause> + Send + 'static,
     ) -> Result<T> {
         let pool = self.pool;
@@ -120,11 +138,13 @@ impl<'pool> Session<'pool> {
         let Some(handle) = self.handle.take() else {
             return Err(Error::new(ErrorKind::TokenUnavailable, "a call still hangs on this session"));
         };
-        let (key_wrap, direct) = (pool.character.key_wrap, self.direct);
+        let (key_wrap, direct) = (pool.profile.key_wrap, self.direct);
         let began = Instant::now();
         let answer = pool.workers.run_with(&pool.module.gate(), access, handle, move |handle| {
             let module = handle.module();
-            handle.raw().and_then(|raw| call(&Inside { module, raw, key_wrap, direct }))
+            let raw = handle.raw().map_err(NotDone::Refused)?;
+            let _guard = module.softhsm.acquire(files).map_err(NotDone::NotLocked)?;
+            call(&Inside { module, raw, key_wrap, direct }).map_err(NotDone::Refused)
         });
         let (error, trouble) = match answer {
             Ok((handle, Ok(value))) => {
@@ -133,7 +153,12 @@ impl<'pool> Session<'pool> {
                 pool.answered();
                 return Ok(value);
             }
-            Ok((handle, Err(cause))) => {
+            // The call was not made.
+            Ok((handle, Err(NotDone::NotLocked(error)))) => {
+                self.handle.replace(Some(handle));
+                return Err(error);
+            }
+            Ok((handle, Err(NotDone::Refused(cause)))) => {
                 self.handle.replace(Some(handle));
                 let code = match &cause {
                     Cause::Pkcs11(code, _) => ckr(*code),

@@ -21,8 +21,10 @@ pub(crate) fn on_kryoptic() -> bool {
 }
 
 pub(crate) fn module() -> Arc<Module> {
-    let path = std::env::var_os(KRYOPTIC).map_or_else(SoftToken::module_path, PathBuf::from);
-    Module::load(&path).unwrap()
+    match std::env::var_os(KRYOPTIC) {
+        Some(path) => Module::load(&PathBuf::from(path)).unwrap(),
+        None => SoftToken::load_module(),
+    }
 }
 
 /// The algorithms that the token has.

@@ -129,8 +129,11 @@ fn a_module_that_others_can_replace() {
     ] {
         mode(&module, file);
         mode(&bench.path("lib"), directory);
-        let expected: Vec<_> = expected.iter().map(|part| ("module-file", "failure", *part)).collect();
-        expect(&bench.run(&line), i32::from(!expected.is_empty()), &expected);
+        let mut expected: Vec<_> = expected.iter().map(|part| ("module-file", "failure", *part)).collect();
+        let status = i32::from(!expected.is_empty());
+        // By this name it is not known as SoftHSM's.
+        expected.push(("softhsm-lock", "warning", "none"));
+        expect(&bench.run(&line), status, &expected);
     }
 }
 
@@ -160,8 +163,9 @@ fn pins_and_tokens_that_are_wrong() {
 fn alter(bench: &Bench, attribute: u64) {
     let mut altered = 0;
     let tokens = bench.work().parent().unwrap().join("tokens");
-    for token in fs::read_dir(tokens).unwrap() {
-        for file in fs::read_dir(token.unwrap().path()).unwrap() {
+    let tokens = fs::read_dir(tokens).unwrap().map(|entry| entry.unwrap().path());
+    for token in tokens.filter(|path| path.is_dir()) {
+        for file in fs::read_dir(token).unwrap() {
             let path = file.unwrap().path();
             let mut bytes = fs::read(&path).unwrap();
             // Its type, what kind of value it is, and the value.

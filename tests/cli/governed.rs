@@ -176,6 +176,32 @@ fn a_repair_is_governed_as_well() {
 }
 
 #[test]
+fn each_repair_is_decided_and_recorded_by_itself() {
+    let governed = Governed::new(MINE);
+    governed.0.ok("key create mailbox");
+    for label in ["payments:1", "mailbox:1"] {
+        tool(&governed.0, &["--delete-object", "--type", "secrkey", "--label", label]);
+    }
+    let done = governed.run("doctor --repair");
+    assert_eq!(done.status, 3, "{}", done.text());
+    let line = |start: &str, part: &str| {
+        let is_it = |line: &&str| line.starts_with(&format!("  {start}")) && line.contains(part);
+        assert_eq!(done.text().lines().filter(is_it).count(), 1, "{start} {part}\n{}", done.text());
+    };
+    line("ok       repaired ", "a record of key 'mailbox:1'");
+    line("FAILURE  not-repaired ", "forbids");
+    // What was refused is there still.
+    line("warning  record ", "a record of key 'payments:1'");
+    let shown: serde_json::Value = serde_json::from_str(&governed.ok("audit show --json")).unwrap();
+    let mut told: Vec<_> = shown["operations"].as_array().unwrap().iter().collect();
+    told.sort_by_key(|one| one["outcome"].to_string());
+    let facts: Vec<_> = told.iter().map(|one| (&one["operation"], &one["outcome"], &one["keys"][0]["name"])).collect();
+    let of = |text: &str| serde_json::Value::from(text);
+    let (destroy, done, refused) = (of("DestroyKey"), of("ok"), of("refused"));
+    assert_eq!(facts, [(&destroy, &done, &of("mailbox")), (&destroy, &refused, &of("payments"))]);
+}
+
+#[test]
 fn several_tokens_are_governed_together() {
     let bench = Bench::new();
     bench.init_token("paris");

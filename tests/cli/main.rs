@@ -1,6 +1,7 @@
 //! The command line from outside: what it prints, how it exits, what it leaves behind.
 #![cfg(unix)]
 
+mod asked;
 mod audit;
 mod audit_evidence;
 mod bench;
@@ -24,5 +25,6 @@ mod round_trips;
 #[path = "../common/s3_server.rs"]
 mod s3_server;
 mod several;
+mod softhsm;
 mod tokens;
 mod trust;

@@ -1,6 +1,7 @@
 //! Tokens, modules, PINs, configuration files, and the command line itself.
 
 use crate::bench::{Bench, Done, PIN};
+use crate::life::tool;
 use serde_json::Value;
 use std::path::Path;
 
@@ -350,4 +351,33 @@ fn an_initialized_token_is_erased_only_by_its_serial_number() {
     let erased = bench.ok(&init("officer", &serial));
     assert!(erased.starts_with("initialized token 'bench', serial "), "{erased}");
     assert_eq!(bench.ok("key list -q"), "");
+}
+
+#[test]
+fn keys_of_the_configuration_bind_every_command() {
+    let bench = Bench::new();
+    let generate = ["--keygen", "--key-type", "AES:32", "--private", "--sensitive", "--usage-decrypt", "--id", "aa01"];
+    tool(&bench, &[&generate[..], &["--label", "vendor"]].concat());
+    bench.ok("key create other");
+    bench.write("conf", "keys = ['mine']\n");
+    let before = bench.ok("key list --json");
+    for (line, name) in [
+        ("create new", "new"),
+        ("show other", "other"),
+        ("prove other", "other"),
+        ("rotate other", "other"),
+        ("disable other:1", "other"),
+        ("enable other:1", "other"),
+        ("destroy other:1 --yes", "other"),
+        ("usage other .", "other"),
+        ("adopt vendor", "vendor"),
+        ("adopt vendor:1", "vendor"),
+        ("public other", "other"),
+    ] {
+        let done = bench.run(&format!("--config conf key {line}"));
+        let said = format!("keyward: error: key '{name}' is not among the keys that the configuration file allows\n");
+        assert!(done.stderr.starts_with(&said), "{line}: {}", done.stderr);
+        assert_eq!(done.status, 1, "{line}");
+    }
+    assert_eq!(bench.ok("key list --json"), before);
 }

@@ -7,13 +7,13 @@ use keyward::ceremony::{Bundle, Ended, Engine, Fact, StepId, Venue, Verify, Want
 use keyward::hsm::backup::{Component, check_value, import_components};
 use keyward::hsm::{HsmProvider, PlannedKey};
 use keyward::testkit::SoftToken;
-use keyward::token::{Module, Pin, Token, TokenInfo, TokenInit, TokenOptions, TokenUri};
+use keyward::token::{Pin, Token, TokenInfo, TokenInit, TokenOptions, TokenUri};
 use keyward::{AlgorithmChoice, ErrorKind, KeyAdmin, KeyVersion, WrappingAlgorithm};
 use zeroize::Zeroizing;
 
 /// A token that is there before the ceremony, with one key.
 fn there(key: &str) -> (TokenInfo, HsmProvider) {
-    let module = Module::load(&SoftToken::module_path()).unwrap();
+    let module = SoftToken::load_module();
     let init = TokenInit::new(new_label(), Pin::new(OFFICER_PIN)).user_pin(Pin::new(USER_PIN));
     let info = module.initialize(&init).unwrap();
     let hsm = HsmProvider::new(open(&info.label));

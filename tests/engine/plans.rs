@@ -73,6 +73,8 @@ impl Parts {
     pub(crate) fn of(keys: Vec<String>) -> Self {
         let after = 2 * u32::try_from(keys.len()).unwrap();
         let tokens = [free(&new_label(), after), free(&new_label(), after)];
+        // Loaded here, because the engine does not know that there is a lock.
+        let _ = SoftToken::load_module();
         Self { module: SoftToken::module_path(), tokens, keys, more: String::new() }
     }
 

@@ -6,7 +6,7 @@ use super::*;
 use keyward::hsm::backup::{Component, TransportKey, check_value, import_components, prove_same, trusted_wrap};
 use keyward::hsm::{Inventory, PlannedKey};
 use keyward::key::{KeyState, Provenance};
-use keyward::token::{Pin, Token, TokenOptions, TokenUri};
+use keyward::token::{Pin, Token, TokenUri};
 use keyward::{KekId, KeyAdmin};
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
@@ -305,7 +305,7 @@ fn child_process() {
     let open = |which: &str| {
         let uri: TokenUri = format!("pkcs11:token={}", env(which)).parse().unwrap();
         let uri = uri.or_module_path(Some(PathBuf::from(env(&format!("{which}_MODULE")))));
-        provider(Token::open_with(&uri, TokenOptions::default().pin(Pin::new(env("_PIN")))).unwrap())
+        provider(Token::open_with(&uri, child_options(Pin::new(env("_PIN")))).unwrap())
     };
     let (source, backup) = (open("_SOURCE"), open("_BACKUP"));
     let mut plan = work.plan(0).version(version.parse().unwrap());

@@ -9,6 +9,8 @@ mod life;
 mod limited;
 mod numbers;
 mod outputs;
+mod pins;
+mod race;
 mod recovery;
 mod silence;
 mod table;
@@ -23,6 +25,13 @@ use std::time::{Duration, Instant};
 /// The algorithms that SoftHSM 2.6 has.
 const ALGORITHMS: [WrappingAlgorithm; 3] =
     [WrappingAlgorithm::AesGcm, WrappingAlgorithm::AesKw, WrappingAlgorithm::RsaOaepSha1];
+
+/// How a child process opens a token: it takes turns with its parent.
+fn child_options(pin: keyward::token::Pin) -> keyward::token::TokenOptions {
+    let conf = std::env::var_os("SOFTHSM2_CONF").unwrap();
+    let tokens = keyward::token::softhsm_directory(conf.as_ref()).unwrap();
+    keyward::token::TokenOptions::default().pin(pin).softhsm_directory(tokens)
+}
 
 fn context() -> EncryptionContext {
     EncryptionContext::from_pairs([("a", "1")]).unwrap()

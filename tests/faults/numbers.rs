@@ -4,7 +4,7 @@
 use super::*;
 use cryptoki::object::{Attribute, ObjectClass};
 use keyward::key::{KeyState, VersionReuse};
-use keyward::token::{Pin, Token, TokenOptions, TokenUri};
+use keyward::token::{Pin, Token, TokenUri};
 use keyward::{AlgorithmChoice, KekId, KeyAdmin, KeyVersion};
 use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt;
@@ -202,7 +202,7 @@ fn child_process() {
     let uri: TokenUri = format!("pkcs11:token={}", env("_TOKEN")).parse().unwrap();
     let uri = uri.or_module_path(Some(env("_MODULE").into()));
     // The user PIN of the test kit's tokens.
-    let options = TokenOptions::default().pin(Pin::new("test-user-pin".to_owned()));
+    let options = child_options(Pin::new("test-user-pin".to_owned()));
     let hsm = HsmProvider::new(Token::open_with(&uri, options).unwrap());
     Work::ALL[work.parse::<usize>().unwrap()].run(&hsm, &key.parse().unwrap()).unwrap();
 }

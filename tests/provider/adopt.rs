@@ -62,3 +62,16 @@ fn what_is_not_adopted() {
     hsm.create_key(&name("ours"), AlgorithmChoice::Auto).unwrap();
     assert_kind(hsm.adopt_key("ours:1"), ErrorKind::KeyExists);
 }
+
+#[test]
+fn key_that_the_provider_may_not_use_is_not_adopted() {
+    let (token, hsm, _key) = with_key(WrappingAlgorithm::AesGcm);
+    let session = raw::logged_in(&token);
+    let wraps = [Attribute::Wrap(true)];
+    raw::generate(&session, "vendor", &[1; 16], &wraps);
+    assert_kind(hsm.adopt_key("vendor"), ErrorKind::KeyNotFound);
+    assert_kind(hsm.create_key(&name("vendors"), AlgorithmChoice::Auto), ErrorKind::KeyNotFound);
+    let shown =
+        session.get_attributes(raw::find(&session, "vendor")[0], &[cryptoki::object::AttributeType::Wrap]).unwrap();
+    assert_eq!(shown, wraps);
+}

@@ -12,7 +12,7 @@ mod round_trip;
 mod schedule;
 mod trust;
 
-use keyward::hsm::HsmProvider;
+use keyward::hsm::{HsmProvider, Leftover};
 use keyward::testkit::SoftToken;
 use keyward::{AlgorithmChoice, EncryptionContext, ErrorKind, KeyAdmin, KeyName, WrappingAlgorithm};
 
@@ -35,6 +35,12 @@ fn with_key(algorithm: WrappingAlgorithm) -> (SoftToken, HsmProvider, KeyName) {
     let hsm = token.provider().only([key.clone(), name("other"), name("third")]);
     hsm.create_key(&key, AlgorithmChoice::Exactly(algorithm)).unwrap();
     (token, hsm, key)
+}
+
+/// Repairs what is left on the token, and returns what was repaired.
+fn repair_all(hsm: &HsmProvider) -> Vec<Leftover> {
+    let repairs = hsm.repair(&hsm.leftovers().unwrap()).unwrap();
+    repairs.into_iter().filter(|one| one.outcome.is_ok()).map(|one| one.leftover).collect()
 }
 
 #[track_caller]

@@ -11,14 +11,23 @@ pub(crate) fn session(label: &str) -> Session {
     let pkcs11 = Pkcs11::new(SoftToken::module_path()).unwrap();
     // In a process that has the module already, this says so.
     let _ = pkcs11.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK));
-    // SoftHSM may add a slot while it lists, which no other thread may do meanwhile: as `token::neighbours` has it.
-    let module = std::fs::File::open(SoftToken::module_path()).unwrap();
-    rustix::fs::flock(&module, rustix::fs::FlockOperation::LockExclusive).unwrap();
-    let slots = pkcs11.get_slots_with_token().unwrap();
-    drop(module);
+    // SoftHSM may add a slot while it lists, which no other thread may do meanwhile: that of the library takes the lock.
+    let slots = {
+        let _lock = lock();
+        pkcs11.get_slots_with_token().unwrap()
+    };
     let is_it = |slot: &&_| pkcs11.get_token_info(**slot).is_ok_and(|info| info.label() == label);
     let slot = slots.iter().find(is_it).expect("the token");
     pkcs11.open_rw_session(*slot).unwrap()
+}
+
+/// The lock by which programs of Keyward take turns with SoftHSM, made by the token of the test.
+fn lock() -> std::fs::File {
+    let conf = std::env::var_os("SOFTHSM2_CONF").unwrap();
+    let tokens = keyward::token::softhsm_directory(conf.as_ref()).unwrap();
+    let lock = std::fs::File::open(tokens.join("keyward.lock")).unwrap();
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    lock
 }
 
 /// The same, logged in: the login is the process's, so one may be there.

@@ -3,7 +3,7 @@
 use crate::args::Global;
 use crate::cache::{self, CacheArgs};
 use crate::config::{Config, Together};
-use crate::{governed, output, pin};
+use crate::{governed, output, pin, softhsm};
 use keyward::audit::{AuditOptions, LogName};
 use keyward::hsm::{HsmProvider, OpeningAuditKey};
 use keyward::key::HeadKeeper;
@@ -12,7 +12,7 @@ use keyward::token::{Token, TokenOptions, TokenUri};
 use keyward::{Error, ErrorKind, KeyAdmin, KeyName, KeyProvider, KeyRef, Result};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 pub(crate) struct App {
@@ -24,6 +24,8 @@ pub(crate) struct App {
     /// Whether the token was to stand on the command line.
     is_given: bool,
     quiet: bool,
+    /// The tokens that were opened: each once, so that a PIN is typed once.
+    opened: Mutex<Vec<(TokenUri, Token)>>,
 }
 
 /// What uses and administers the keys of one token, or of several that serve together.
@@ -53,7 +55,8 @@ impl App {
             None => config.tokens.take().unwrap_or_else(|| config.token.take().into_iter().collect()),
         };
         let is_given = global.token_is_given;
-        Ok(Self { uris, config: Arc::new(config), file, of_file, is_given, quiet: global.quiet })
+        let quiet = global.quiet;
+        Ok(Self { uris, config: Arc::new(config), file, of_file, is_given, quiet, opened: Mutex::default() })
     }
 
     pub(crate) fn config(&self) -> &Config {
@@ -190,7 +193,7 @@ impl App {
             let (config, dress) = (Arc::clone(&self.config), Arc::clone(&dress));
             // Nobody is asked for the PIN of a token that is opened in the background.
             Member::opening(uri.to_string(), move || {
-                let token = Token::open_with(&uri, options(&config, pin::from_environment()))?;
+                let token = Token::open_with(&uri, options(&config, &uri, pin::from_environment()))?;
                 Ok(dress(token, &config))
             })
         });
@@ -221,7 +224,7 @@ impl App {
             .map(|uri| {
                 let config = Arc::clone(&self.config);
                 // As when they serve: no PIN is asked for.
-                keeper(move || Token::open_with(&uri, options(&config, pin::from_environment())))
+                keeper(move || Token::open_with(&uri, options(&config, &uri, pin::from_environment())))
             })
             .collect())
     }
@@ -232,12 +235,16 @@ impl App {
         self.open_one(&self.uri()?)
     }
 
-    /// Opens one of the tokens that are named.
+    /// Opens one of the tokens that are named, or gives it again.
     pub(crate) fn open_one(&self, uri: &TokenUri) -> Result<Token> {
+        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, token)) = opened.iter().find(|(known, _)| known == uri) {
+            return Ok(token.clone());
+        }
         let given = pin::from_environment();
         let none_given = given.is_none();
-        match Token::open_with(uri, options(&self.config, given)) {
-            // Not where the URI names a file for the PIN that cannot be read: that is to be told.
+        let token = match Token::open_with(uri, options(&self.config, uri, given)) {
+            // Not where the URI names a file for the PIN that cannot be read: the error says so.
             Err(error)
                 if error.kind() == ErrorKind::PinRequired
                     && none_given
@@ -245,10 +252,12 @@ impl App {
                     && pin::can_ask() =>
             {
                 let typed = pin::ask(&format!("PIN for {uri}"))?;
-                Token::open_with(uri, options(&self.config, Some(typed)))
+                Token::open_with(uri, options(&self.config, uri, Some(typed)))?
             }
-            answer => answer,
-        }
+            answer => answer?,
+        };
+        opened.push((uri.clone(), token.clone()));
+        Ok(token)
     }
 
     /// Whether the configuration lets a key be used.
@@ -267,8 +276,11 @@ fn keeper(open: impl Fn() -> Result<Token> + Send + Sync + 'static) -> Arc<dyn H
     Arc::new(OpeningAuditKey::new(open))
 }
 
-fn options(config: &Config, pin: Option<keyward::token::Pin>) -> TokenOptions {
+fn options(config: &Config, uri: &TokenUri, pin: Option<keyward::token::Pin>) -> TokenOptions {
     let mut options = TokenOptions::default();
+    if let Some(directory) = uri.module_path().and_then(softhsm::directory_of) {
+        options = options.softhsm_directory(directory);
+    }
     if let Some(max) = config.max_sessions {
         options = options.max_sessions(max.get());
     }

@@ -135,10 +135,11 @@ impl From<Algorithm> for AlgorithmChoice {
 impl KeyCommand {
     /// Runs one, and gives the exit status of a run that went through.
     pub(crate) fn run(self, app: &App) -> anyhow::Result<u8> {
+        // For all of them, before a token is opened.
+        self.key_name().map_or(Ok(()), |name| app.check_allowed(&name))?;
         match self {
             Self::Create { name, algorithm, managed, format } => {
                 managed.allow_name(&name)?;
-                app.check_allowed(&name)?;
                 done("created", &app.provider()?.create_key(&name, algorithm.into())?, format)?;
             }
             Self::List { destroyed: false, format } => list(app, format)?,
@@ -169,6 +170,24 @@ impl KeyCommand {
             Self::Fingerprint { file } => print_line(&read_public(&file)?.fingerprint()?)?,
         }
         Ok(0)
+    }
+}
+
+impl KeyCommand {
+    /// The key of the token that the command names.
+    fn key_name(&self) -> Option<KeyName> {
+        Some(match self {
+            Self::Create { name, .. } | Self::Public { name, .. } => name.clone(),
+            Self::Show { key, .. } => key.name.clone(),
+            Self::Disable { key, .. } | Self::Enable { key, .. } => key.name.clone(),
+            Self::Prove(args) => args.key_name().clone(),
+            Self::Rotate(args) => args.key_name().clone(),
+            Self::Destroy(args) => args.key_name().clone(),
+            Self::Usage(args) => args.key_name().clone(),
+            // A label that is no key's name is refused later.
+            Self::Adopt { label, .. } => label.parse::<KeyPattern>().ok()?.name,
+            Self::List { .. } | Self::Expire(_) | Self::Fingerprint { .. } => return None,
+        })
     }
 }
 

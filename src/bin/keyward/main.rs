@@ -32,6 +32,7 @@ mod reencrypt;
 mod report;
 mod rewrap;
 mod signals;
+mod softhsm;
 mod token;
 
 use crate::app::App;

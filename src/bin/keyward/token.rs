@@ -4,6 +4,7 @@ use crate::app::App;
 use crate::args::Format;
 use crate::output::{print_fields, print_json, print_line, print_table, yes_no};
 use crate::pin::new_pin;
+use crate::softhsm;
 use clap::Subcommand;
 use keyward::token::{Capabilities, Module, TokenInfo, TokenInit};
 use keyward::{Error, ErrorKind};
@@ -89,7 +90,7 @@ fn load(app: &App, path: Option<PathBuf>) -> anyhow::Result<Arc<Module>> {
         Error::new(ErrorKind::InvalidArgument, "no module is named")
             .with_hint("give --module PATH, as in --module /usr/lib/softhsm/libsofthsm2.so")
     })?;
-    Ok(Module::load(&path)?)
+    Ok(softhsm::load(&path)?)
 }
 
 fn list(module: &Module, format: Format) -> anyhow::Result<()> {

@@ -1,5 +1,6 @@
 //! A key that comes to a token rather than being generated there: pending until it is proven, as every other.
 
+use super::super::claim::{self, Abandoned};
 use super::super::object::{KeyClass, MasterKey};
 use super::super::planned::{self, PlannedKey};
 use super::super::restore::Canary;
@@ -89,7 +90,11 @@ pub(super) fn finish(session: &Session<'_>, plan: &PlannedKey, key: MasterKey, c
 /// Destroys a pending key and its record.
 pub(super) fn discard(session: &Session<'_>, plan: &PlannedKey, provenance: Provenance) -> Result<()> {
     match planned::find(session, plan, provenance)? {
-        Some(key) if key.is_pending() => create::discard(session, &key, &plan.label()),
+        Some(key) if key.is_pending() => match claim::destroy_abandoned(session, &key)? {
+            Abandoned::Destroyed => Ok(()),
+            // Another process has the same plan, and was faster.
+            Abandoned::NotAbandoned => Err(create::exists(&plan.label())),
+        },
         Some(key) => Err(key.wrong_state("be given up")),
         None => Ok(()),
     }

@@ -98,7 +98,7 @@ pub fn import_components(
             .with_hint("a component is missing, or one of another key; nothing was imported"));
     }
     hsm.check_able(plan.algorithm)?;
-    hsm.changing(|session| {
+    hsm.change_key(&plan.name, |session| {
         match planned::find(session, plan, PROVENANCE)? {
             Some(there) if !there.is_pending() => {
                 there.check_usable()?;

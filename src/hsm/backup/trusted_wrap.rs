@@ -73,7 +73,7 @@ pub fn trusted_wrap(
     pinned: &str,
 ) -> Result<TrustedWrap> {
     check(source, backup, plan, transport, pinned)?;
-    let stage = |hsm: &HsmProvider| hsm.changing(|session| arrival::stage(session, plan, PROVENANCE));
+    let stage = |hsm: &HsmProvider| hsm.change_key(&plan.name, |session| arrival::stage(session, plan, PROVENANCE));
     let stages = (stage(source)?, stage(backup)?);
     match stages {
         (Stage::Absent, Stage::Finished) => return Err(alone(plan, backup, source)),
@@ -82,7 +82,7 @@ pub fn trusted_wrap(
     }
     // On both, before anything is made on either.
     for hsm in [source, backup] {
-        hsm.changing(|session| planned::refuse_used_number(session, plan).map(drop))?;
+        hsm.change_key(&plan.name, |session| planned::refuse_used_number(session, plan).map(drop))?;
     }
     if !matches!(stages, (Stage::Absent, _) | (_, Stage::Absent)) {
         match settle(source, backup, plan) {
@@ -92,10 +92,10 @@ pub fn trusted_wrap(
         }
     }
     for hsm in [source, backup] {
-        hsm.changing(|session| arrival::discard(session, plan, PROVENANCE))?;
+        hsm.change_key(&plan.name, |session| arrival::discard(session, plan, PROVENANCE))?;
     }
-    let (hash, wrapped) = source.changing(|session| export(session, plan, transport))?;
-    backup.changing(|session| import(session, plan, transport, hash, &wrapped))?;
+    let (hash, wrapped) = source.change_key(&plan.name, |session| export(session, plan, transport))?;
+    backup.change_key(&plan.name, |session| import(session, plan, transport, hash, &wrapped))?;
     settle(source, backup, plan)
 }
 
@@ -190,7 +190,7 @@ fn import(
 /// The steps 6 and 7. Where it fails before 7, both are pending still.
 fn settle(source: &HsmProvider, backup: &HsmProvider, plan: &PlannedKey) -> Result<TrustedWrap> {
     let make = |hsm: &HsmProvider, to_open: Option<&Canary>| {
-        hsm.changing(|session| {
+        hsm.change_key(&plan.name, |session| {
             let key = arrival::expect(session, plan, PROVENANCE)?;
             key.check_usable()?;
             arrival::enable(session, &key)?;
@@ -200,9 +200,9 @@ fn settle(source: &HsmProvider, backup: &HsmProvider, plan: &PlannedKey) -> Resu
     };
     let of_source = make(source, None)?;
     let of_backup = make(backup, Some(&of_source))?;
-    source.changing(|session| of_backup.open(session, &arrival::expect(session, plan, PROVENANCE)?))?;
+    source.change_key(&plan.name, |session| of_backup.open(session, &arrival::expect(session, plan, PROVENANCE)?))?;
     let finish = |hsm: &HsmProvider, canary: &Canary| {
-        hsm.changing(|session| {
+        hsm.change_key(&plan.name, |session| {
             let key = arrival::expect(session, plan, PROVENANCE)?;
             Ok(arrival::finish(session, plan, key, canary)?.description)
         })

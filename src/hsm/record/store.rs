@@ -1,6 +1,6 @@
 //! Records on the token: private data objects of the application `keyward`, labelled as their keys.
 
-use super::super::template;
+use super::super::{claim, template};
 use super::fields::{MAX_LEN, Unreadable};
 use super::{Record, text};
 use crate::error::{Error, ErrorKind, Result};
@@ -13,6 +13,8 @@ use std::time::SystemTime;
 pub(crate) enum RecordLookup {
     Absent,
     Found(Record),
+    /// A record beside which another host has put a claim on the key: whatever it says, the key is pending.
+    Claimed(Record),
     /// A record that nothing may be concluded from, not even that there is none.
     Unreadable(Unreadable),
 }
@@ -21,7 +23,7 @@ impl RecordLookup {
     /// Returns the record, if there is one.
     pub(crate) fn found(&self) -> Option<&Record> {
         match self {
-            Self::Found(record) => Some(record),
+            Self::Found(record) | Self::Claimed(record) => Some(record),
             _ => None,
         }
     }
@@ -44,7 +46,13 @@ pub(crate) struct DataObject {
 }
 
 impl DataObject {
-    /// Returns the record, or `None` if the object is of another kind: a tombstone, or one of the audit log.
+    /// Returns the key that a claim is on, or `None` if the object is of another kind.
+    pub(crate) fn claim(&self) -> Option<Result<KekId, Unreadable>> {
+        let is_claim = self.value.strip_prefix(claim::KIND.as_bytes()).is_some_and(|rest| rest.starts_with(b" "));
+        is_claim.then(|| claim::parse(&self.value))
+    }
+
+    /// Returns the record, or `None` if the object is of another kind: a tombstone, a claim, or one of the audit log.
     pub(crate) fn record(&self) -> Option<Result<Record, Unreadable>> {
         let of_another_kind = self.value.starts_with(b"keyward-")
             && self.value.strip_prefix(text::KIND.as_bytes()).is_none_or(|rest| !rest.starts_with(b" "));
@@ -96,7 +104,7 @@ impl Record {
     /// Two are there if a change was interrupted, or two hosts made one at once. Then a destruction is scheduled only
     /// if both say so, and for the later date: what is in doubt is not destroyed. The higher number counts.
     pub(crate) fn look_up(session: &Session<'_>, kek_id: KekId, label: &str) -> Result<RecordLookup> {
-        let Records { found, unreadable } = records(session, label)?;
+        let Records { found, claims, unreadable } = records(session, label)?;
         if let Some(why) = unreadable {
             return Ok(RecordLookup::Unreadable(why));
         }
@@ -106,7 +114,10 @@ impl Record {
             return Ok(RecordLookup::Absent);
         };
         own.iter().for_each(|other| best.key.merge_numbers(&other.key));
-        Ok(RecordLookup::Found(best))
+        Ok(match claims.iter().any(|(_, claimed)| *claimed == kek_id) {
+            true => RecordLookup::Claimed(best),
+            false => RecordLookup::Found(best),
+        })
     }
 
     /// Returns the record of the key with this label.
@@ -116,9 +127,16 @@ impl Record {
     pub(crate) fn find(session: &Session<'_>, kek_id: KekId, label: &str) -> Result<Option<Self>> {
         match Self::look_up(session, kek_id, label)? {
             RecordLookup::Absent => Ok(None),
-            RecordLookup::Found(record) => Ok(Some(record)),
+            RecordLookup::Found(record) | RecordLookup::Claimed(record) => Ok(Some(record)),
             RecordLookup::Unreadable(why) => Err(why.refuse(&format!("the record of key '{label}'"))),
         }
+    }
+
+    /// Whether the key has records and none of them is finished, also if it is claimed.
+    pub(crate) fn is_pending(session: &Session<'_>, kek_id: KekId, label: &str) -> Result<bool> {
+        let mut own = records(session, label)?.readable(label)?;
+        own.retain(|(_, record)| record.kek_id == kek_id);
+        Ok(!own.is_empty() && own.iter().all(|(_, record)| record.canary.is_none()))
     }
 
     fn weight(&self) -> (bool, bool, Option<SystemTime>) {
@@ -141,12 +159,20 @@ impl Record {
         Ok(data_objects(session, None)?.into_iter().filter_map(DataObject::into_place).collect())
     }
 
-    /// Destroys all records of one key.
+    /// Destroys all records of one key, and then the claims on it.
     pub(crate) fn destroy(session: &Session<'_>, kek_id: KekId, label: &str) -> Result<()> {
         for (handle, _) in records(session, label)?.found.into_iter().filter(|(_, record)| record.kek_id == kek_id) {
             destroy_object(session, handle)?;
         }
-        Ok(())
+        Self::destroy_claims(session, kek_id, label).map(drop)
+    }
+
+    /// Destroys the claims on one key. Returns whether there were any.
+    pub(crate) fn destroy_claims(session: &Session<'_>, kek_id: KekId, label: &str) -> Result<bool> {
+        let mut claims = records(session, label)?.claims;
+        claims.retain(|(_, claimed)| *claimed == kek_id);
+        claims.iter().try_for_each(|(handle, _)| destroy_object(session, *handle))?;
+        Ok(!claims.is_empty())
     }
 }
 
@@ -163,6 +189,8 @@ impl Unreadable {
 /// The records of one label.
 struct Records {
     found: Vec<(ObjectHandle, Record)>,
+    /// The claims on keys of the label.
+    claims: Vec<(ObjectHandle, KekId)>,
     /// Why one of them is not used, if one is not.
     unreadable: Option<Unreadable>,
 }
@@ -177,8 +205,13 @@ impl Records {
 }
 
 fn records(session: &Session<'_>, label: &str) -> Result<Records> {
-    let mut records = Records { found: Vec::new(), unreadable: None };
+    let mut records = Records { found: Vec::new(), claims: Vec::new(), unreadable: None };
     for object in data_objects(session, Some(label))? {
+        match object.claim() {
+            None => {}
+            Some(Ok(kek_id)) => records.claims.push((object.handle, kek_id)),
+            Some(Err(why)) => records.unreadable = Some(why),
+        }
         match object.record() {
             None => {}
             Some(Ok(record)) => records.found.push((object.handle, record)),
@@ -223,11 +256,11 @@ fn search(session: &Session<'_>, label: Option<&str>) -> Result<Vec<ObjectHandle
 }
 
 /// Writes a data object that is short enough.
-pub(crate) fn write_object(session: &Session<'_>, label: &str, text: String) -> Result<()> {
+pub(crate) fn write_object(session: &Session<'_>, label: &str, text: String) -> Result<ObjectHandle> {
     check_len(&text, label)?;
     let mut template = template::data(Some(label));
     template.push(Attribute::Value(text.into_bytes()));
-    session.create_object(template).map(drop)
+    session.create_object(template)
 }
 
 /// Destroys an object, or finds that another process was faster.

@@ -157,6 +157,9 @@ impl Instance {
                 Action::Late(code) => plan.late = Some(code),
                 Action::Delay(duration) => thread::sleep(duration),
                 Action::Hang => {
+                    if plan.log {
+                        self.write_log(function, "HANGS");
+                    }
                     while Arc::ptr_eq(&script, &self.script()) {
                         thread::sleep(Duration::from_millis(2));
                     }
@@ -296,10 +299,14 @@ impl Instance {
 
     /// What became of a call.
     pub(crate) fn done(&self, function: &str, plan: &Plan, code: CK_RV) {
-        if plan.log
-            && let Ok(mut log) = OpenOptions::new().create(true).append(true).open(&self.log_file)
-        {
-            let _ = log.write_all(format!("{function} {}\n", codes::name(code)).as_bytes());
+        if plan.log {
+            self.write_log(function, &codes::name(code));
+        }
+    }
+
+    fn write_log(&self, function: &str, what: &str) {
+        if let Ok(mut log) = OpenOptions::new().create(true).append(true).open(&self.log_file) {
+            let _ = log.write_all(format!("{function} {what}\n").as_bytes());
         }
     }
 }

@@ -28,7 +28,7 @@
 //! | `dead` | as p11-kit's client whose server died: `CKR_DEVICE_ERROR` until the module is finalized and initialized again, and no slots while this stands |
 //! | `kill` | the process is killed before the call, as by `kill -9` |
 //! | `kill-after` | the same, after the token did what it was asked to and before anybody hears of it |
-//! | `log` | the call is logged: `FUNCTION CODE` |
+//! | `log` | the call is logged: `FUNCTION CODE`; before a `hang` that follows, `FUNCTION HANGS` as well |
 //! | `max-objects N` | a token with room for N objects: another is refused with `CKR_DEVICE_MEMORY` |
 //! | `max-value N` | a token with room for N bytes in a value of an object: the same |
 //! | `no-data-objects` | a token that keeps no data objects: one is refused with `CKR_TEMPLATE_INCONSISTENT` |

@@ -66,6 +66,7 @@ impl Resume {
             if let Some(head) = &found.head {
                 room.show_head(head)?;
             }
+            super::lock_softhsm(&plan, &venue)?;
             Ok(Engine::resume(&bundle, TOOL, venue, although, &mut room)?.admit(admit(app, found.rehearsal)).run()?)
         })();
         tell_end(held, bundle.path(), rehearsal)

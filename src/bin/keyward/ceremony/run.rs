@@ -77,6 +77,7 @@ impl Run {
             })?;
             let mut room = Terminal::open(&plan, &path, rehearsal.is_some())?;
             room.greet(&text)?;
+            super::lock_softhsm(&plan, &venue)?;
             Ok(Engine::begin(&bundle, TOOL, venue, &mut room)?.admit(admit(app, rehearsal.is_some())).run()?)
         })();
         tell_end(held, &path, rehearsal)

@@ -4,9 +4,9 @@ use super::check::Check;
 use crate::duration::in_words;
 use crate::key::listing::date;
 use crate::output::count;
-use keyward::hsm::Leftover;
-use keyward::key::{DestroyedKey, KeyDescription, KeyState, Operation};
-use keyward::{KeyName, WrappingAlgorithm};
+use keyward::hsm::{Leftover, Repair};
+use keyward::key::{DestroyedKey, KeyDescription, KeyState};
+use keyward::{ErrorKind, WrappingAlgorithm};
 use std::time::{Duration, SystemTime};
 
 /// A version that wraps with AES-GCM for longer than this should be followed by another: how often all hosts
@@ -91,8 +91,16 @@ fn dates(key: &KeyDescription, now: SystemTime) -> Option<Check> {
 
 pub(super) fn leftover(what: &Leftover) -> Check {
     match what {
-        Leftover::Unfinished(_) | Leftover::Orphan { .. } | Leftover::Records { .. } | Leftover::Tombstone { .. } => {
-            let name = if matches!(what, Leftover::Unfinished(_)) { "unfinished" } else { "record" };
+        Leftover::Unfinished(_)
+        | Leftover::Orphan { .. }
+        | Leftover::Records { .. }
+        | Leftover::Claim { .. }
+        | Leftover::Tombstone { .. } => {
+            let name = match what {
+                Leftover::Unfinished(_) => "unfinished",
+                Leftover::Claim { .. } => "claim",
+                _ => "record",
+            };
             Check::warning(
                 name,
                 what.to_string(),
@@ -117,17 +125,16 @@ pub(super) fn leftover(what: &Leftover) -> Check {
     }
 }
 
-/// What a repair does, as policies and the audit log name it, and to which key.
-pub(super) fn repaired_by(what: &Leftover) -> Option<(Operation, KeyName)> {
-    let named = |label: &str| label.rsplit_once(':').map_or(label, |(name, _)| name).parse().ok();
-    match what {
-        Leftover::Unfinished(key) => Some((Operation::DestroyKey, key.name.clone())),
-        Leftover::Orphan { label, .. } | Leftover::Records { label, .. } => {
-            Some((Operation::DestroyKey, named(label)?))
+/// What came of a repair.
+pub(super) fn repaired(repair: &Repair) -> Check {
+    match &repair.outcome {
+        Ok(()) => Check::ok("repaired", repair.leftover.to_string()),
+        // Its maker finished it, or another process was faster.
+        Err(error) if error.kind() == ErrorKind::KeyState => Check::ok("not-repaired", error.to_string()),
+        Err(error) => {
+            let text = format!("{}: {error}", repair.leftover);
+            Check::failure("not-repaired", text, error.hint().unwrap_or("try again when that is corrected"))
         }
-        Leftover::StillActive(key) => Some((Operation::RotateKey, key.name.clone())),
-        Leftover::Tombstone { name } => Some((Operation::RotateKey, name.clone())),
-        _ => None,
     }
 }
 

@@ -5,11 +5,13 @@ use super::{files, keys};
 use crate::app::App;
 use crate::governed;
 use crate::report;
+use crate::softhsm;
 use keyward::hsm::HsmProvider;
 use keyward::key::{KeyDescription, KeyState};
-use keyward::token::{Module, Token, TokenInfo, TokenUri};
+use keyward::token::{Token, TokenInfo, TokenUri};
 use keyward::{Error, KekId, KeyAdmin, KeyProvider, KeyRef, WrappingAlgorithm};
 use serde::Serialize;
+use std::path::Path;
 use std::time::{Instant, SystemTime};
 
 /// What was found out about one token.
@@ -64,9 +66,10 @@ impl Finding {
         self.checks.extend(uri.module_path().and_then(files::module));
         self.checks.extend(uri.pin_source().map(files::pin));
         if let Some(path) = uri.module_path() {
-            let module = Module::load(path).map_err(|error| ("module", error))?;
+            let module = softhsm::load(path).map_err(|error| ("module", error))?;
             self.checks.push(Check::ok("module", format!("'{}' loads", path.display())));
             let info = module.find(uri).map_err(|error| ("token", error))?;
+            self.checks.extend(lock(&info, module.softhsm_directory()));
             let pin = pin(Pin::of(&info));
             let stop = pin.status == Status::Failure;
             self.checks.push(token(&info));
@@ -80,7 +83,10 @@ impl Finding {
         let token = app.open_one(uri).map_err(|error| ("login", error))?;
         self.checks.push(Check::ok("login", "done"));
         self.describe(&token);
-        let provider = HsmProvider::new(token.clone()).accept(app.config().accept.iter().copied());
+        let mut provider = HsmProvider::new(token.clone()).accept(app.config().accept.iter().copied());
+        if let Some(keys) = &app.config().keys {
+            provider = provider.only(keys.iter().cloned());
+        }
         if repair {
             self.repair(app, &provider).map_err(|error| ("repair", error))?;
         }
@@ -89,15 +95,24 @@ impl Finding {
 
     /// Only what the policies allow, where there are any, and on record: it destroys objects.
     fn repair(&mut self, app: &App, provider: &HsmProvider) -> keyward::Result<()> {
-        let leftovers = provider.leftovers()?;
-        if let Ok(governed) = governed::rules(app, provider, || app.keepers())? {
-            for (operation, name) in leftovers.iter().filter_map(keys::repaired_by) {
-                governed.admit(operation, &name)?;
-            }
+        let mut listed = provider.leftovers()?;
+        // What is left alone is listed with the keys.
+        listed.retain(|one| one.operation().is_some());
+        if listed.is_empty() {
+            return Ok(());
         }
-        if !leftovers.is_empty() {
-            let repaired = provider.repair()?;
-            self.checks.extend(repaired.iter().map(|what| Check::ok("repaired", what.to_string())));
+        let repairs = match governed::rules(app, provider, || app.keepers())? {
+            Ok(governed) => governed.repair(&listed)?,
+            Err(provider) => provider.repair(&listed)?,
+        };
+        for repair in repairs {
+            let check = keys::repaired(&repair);
+            if check.status == Status::Failure
+                && let Err(error) = repair.outcome
+            {
+                self.exit = self.exit.max(report::status(&error.into()));
+            }
+            self.checks.push(check);
         }
         Ok(())
     }
@@ -157,6 +172,23 @@ fn names(keys: &[KeyDescription]) -> Vec<String> {
 fn token(info: &TokenInfo) -> Check {
     let TokenInfo { label, serial, manufacturer, model, firmware, .. } = info;
     Check::ok("token", format!("'{label}', serial {serial}, {manufacturer} {model}, firmware {firmware}"))
+}
+
+/// Whether processes that use SoftHSM at once take turns, which SoftHSM by itself does not make them do.
+fn lock(info: &TokenInfo, directory: Option<&Path>) -> Option<Check> {
+    const NAME: &str = "softhsm-lock";
+    match directory {
+        Some(directory) => {
+            let text = format!("programs of Keyward take turns by a lock in '{}'", directory.display());
+            Some(Check::ok(NAME, text))
+        }
+        None if info.manufacturer.starts_with("SoftHSM") => {
+            let text = "none: where SoftHSM keeps its tokens is not known, and two processes at once corrupt each other's view of them";
+            let remedy = "name SoftHSM's configuration in SOFTHSM2_CONF, with a line directories.tokendir, and the module by its usual file name";
+            Some(Check::warning(NAME, text, remedy))
+        }
+        None => None,
+    }
 }
 
 /// What a token tells of its PIN.

@@ -9,7 +9,7 @@ use crate::duration::Span;
 use crate::output::{self, print_json, print_line};
 use clap::Args;
 use keyward::key::{KeyDescription, KeyState, UsedNumbers, VersionReuse};
-use keyward::{Error, ErrorKind, KeyAdmin};
+use keyward::{Error, ErrorKind, KeyAdmin, KeyName};
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::time::SystemTime;
@@ -47,6 +47,11 @@ pub(crate) struct Destroy {
 }
 
 impl Destroy {
+    /// The key that is named.
+    pub(super) fn key_name(&self) -> &KeyName {
+        &self.key.name
+    }
+
     pub(crate) fn run(&self, app: &App) -> anyhow::Result<()> {
         let key = &self.key;
         self.managed.allow(&key.name, "destroyed")?;

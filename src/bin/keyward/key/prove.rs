@@ -11,7 +11,7 @@ use crate::report::verdict_status;
 use clap::Args;
 use keyward::hsm::{AttributeClaim, CheckValue, HsmProvider, KeyReport};
 use keyward::key::{KeyDescription, KeyState};
-use keyward::{Error, ErrorKind, KeyAdmin};
+use keyward::{Error, ErrorKind, KeyAdmin, KeyName};
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -52,6 +52,11 @@ enum Opened {
 }
 
 impl Prove {
+    /// The key that is named.
+    pub(super) fn key_name(&self) -> &KeyName {
+        &self.key.name
+    }
+
     /// Runs it, and gives the exit status.
     pub(crate) fn run(&self, app: &App) -> anyhow::Result<u8> {
         let uri = app.uri()?;
@@ -60,8 +65,6 @@ impl Prove {
         // By way of the policies, where there are any, and on record.
         let provider = app.provider()?;
         let key = self.choose(provider.list_keys()?)?;
-        app.check_allowed(&key.name)?;
-        // The login is there already.
         let token = app.open_one(&uri)?;
         let hsm = HsmProvider::new(token).only([key.name.clone()]).accept(app.config().accept.iter().copied());
         let report = hsm.read_back(key.kek_id)?;

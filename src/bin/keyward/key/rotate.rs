@@ -33,6 +33,11 @@ pub(crate) struct Rotate {
 }
 
 impl Rotate {
+    /// The key that is named.
+    pub(super) fn key_name(&self) -> &KeyName {
+        &self.name
+    }
+
     pub(crate) fn run(&self, app: &App) -> anyhow::Result<()> {
         let provider = app.provider()?;
         let Some(age) = self.if_older_than else {

@@ -43,6 +43,11 @@ struct Counts {
 }
 
 impl Usage {
+    /// The key that is named.
+    pub(super) fn key_name(&self) -> &KeyName {
+        &self.name
+    }
+
     pub(crate) fn run(&self, app: &App) -> anyhow::Result<()> {
         let mut keys = app.provider()?.list_keys()?;
         keys.retain(|key| key.name == self.name);
