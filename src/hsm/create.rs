@@ -58,7 +58,7 @@ pub(super) fn create(session: &Session<'_>, numbers: &Numbers, algorithm: Wrappi
                 },
                 Err(error) => Err(error),
             },
-            Ok(Standing::Lost) => Err(exists(&label)),
+            Ok(Standing::Lost) => Err(exists(&winner(session, numbers)?.unwrap_or_else(|| label.clone()))),
             Ok(Standing::Again) => Ok(()),
             Err(error) => Err(error),
         };
@@ -296,6 +296,13 @@ pub(super) fn discard(session: &Session<'_>, key: &MasterKey, label: &str) -> Re
         answer => answer?,
     }
     Record::destroy(session, key.description.kek_id, label)
+}
+
+/// Returns the label of the newest finished version: the one that won. Its number is not always that of the loser's own
+/// key, which may have read the winner's record before the winner's key.
+fn winner(session: &Session<'_>, numbers: &Numbers) -> Result<Option<String>> {
+    let versions = lookup::versions(session, numbers.name())?;
+    Ok(versions.iter().rfind(|key| !key.is_pending()).map(|key| key.description.label()))
 }
 
 pub(super) fn exists(label: &str) -> Error {

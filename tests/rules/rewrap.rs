@@ -312,7 +312,8 @@ fn wrapped(entries: &[Vec<u8>]) -> WrappedKeys {
 
 #[test]
 fn a_new_entry_that_does_not_open_to_the_data_key_undoes_the_rewrap() {
-    let cases: [(&str, fn(&Keyring) -> WrappedKeys); 4] = [
+    type Wrap = fn(&Keyring) -> WrappedKeys;
+    let cases: [(&str, Wrap); 4] = [
         ("another data key", |_| wrapped(&[crate::fixture::entry_of(&[1; 32])])),
         ("another context", |_| wrapped(&[wrap("main", 2, &[], &DEK).bytes()])),
         ("one of two is wrong", |_| wrapped(&[good_entry(), crate::fixture::entry_of(&[1; 32])])),
