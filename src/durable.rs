@@ -316,6 +316,17 @@ mod tests {
     }
 
     #[test]
+    fn temporary_file_is_never_wider_than_what_it_becomes() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("out");
+        let mode = |file: &AtomicFile| file.file().metadata().unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&AtomicFile::create_with(&path, Replace::No, 0o600).unwrap()), 0o600);
+        fs::write(&path, "old").unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+        assert_eq!(mode(&AtomicFile::create_with(&path, Replace::Yes, 0o666).unwrap()), 0o600);
+    }
+
+    #[test]
     fn links_stay_and_devices_are_written_directly() {
         let directory = tempfile::tempdir().unwrap();
         let (path, link) = (directory.path().join("out"), directory.path().join("link"));

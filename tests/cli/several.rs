@@ -129,6 +129,24 @@ fn the_keys_of_replicas_are_not_changed_through_all() {
 }
 
 #[test]
+fn replicas_without_the_same_keys_are_a_failure() {
+    let two = Two::new("replicas");
+    two.0.ok("key create k");
+    let doctor = two.run("doctor");
+    assert_eq!(doctor.status, 1, "{}", doctor.text());
+    assert!(
+        doctor.text().contains("key 'k:1' with KEK id ") && doctor.text().contains("is missing on pkcs11:token=paris")
+    );
+    two.0.write(
+        "keyward.toml",
+        "tokens = ['pkcs11:token=a', 'pkcs11:token=b']\nfailover = 'siblings'\nrequire_siblings = 3\n",
+    );
+    let refused = two.run("key list");
+    assert_eq!(refused.status, 2);
+    assert!(refused.stderr.contains("'require_siblings' is more than there are 'tokens'"), "{}", refused.stderr);
+}
+
+#[test]
 fn the_doctor_looks_at_all() {
     let two = Two::new("siblings");
     two.run("key create k").ok();

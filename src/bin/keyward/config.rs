@@ -113,6 +113,8 @@ impl Config {
             "'failover' needs 'tokens', a list of token URIs"
         } else if self.require_siblings.is_some() && self.failover != Some(Together::Siblings) {
             "'require_siblings' is for failover = \"siblings\""
+        } else if self.require_siblings.is_some_and(|least| least.get() > self.tokens.as_ref().map_or(0, Vec::len)) {
+            "'require_siblings' is more than there are 'tokens'"
         } else if self.max_gcm_wraps.is_some() && self.audit.as_ref().is_some_and(|audit| audit.hosts.is_some()) {
             "'max_gcm_wraps' and 'hosts' both say how often this host may wrap"
         } else if let Some(problem) = self.object.as_ref().and_then(Object::problem) {

@@ -4,6 +4,7 @@ mod check;
 mod files;
 mod host;
 mod keys;
+mod replicas;
 mod token;
 
 use self::check::{Check, Status};
@@ -43,8 +44,10 @@ impl Doctor {
             Together::Replicas => "replicas",
             Together::Siblings => "siblings",
         });
-        if together == Some("siblings") {
-            host.extend(missing_on_siblings(&tokens));
+        match together {
+            Some("siblings") => host.extend(missing_on_siblings(&tokens)),
+            Some(_) => host.extend(replicas::compare(app, &tokens)),
+            None => {}
         }
         let checks = || host.iter().chain(tokens.iter().flat_map(|token| &token.checks));
         let worst = checks().map(|check| check.status).max().unwrap_or(Status::Ok);

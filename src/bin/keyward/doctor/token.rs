@@ -41,6 +41,9 @@ pub(super) struct Finding {
     /// The names of its keys that are finished.
     #[serde(skip)]
     pub(super) names: Vec<String>,
+    /// Its keys, once they were read, and what asks for them.
+    #[serde(skip)]
+    pub(super) read: Option<(HsmProvider, Vec<KeyDescription>)>,
 }
 
 /// Looks at one token, and with `repair` puts right what interrupted changes left.
@@ -90,7 +93,7 @@ impl Finding {
         if repair {
             self.repair(app, &provider).map_err(|error| ("repair", error))?;
         }
-        self.keys(&provider).map_err(|error| ("keys", error))
+        self.keys(provider).map_err(|error| ("keys", error))
     }
 
     /// Only what the policies allow, where there are any, and on record: it destroys objects.
@@ -144,7 +147,7 @@ impl Finding {
         }
     }
 
-    fn keys(&mut self, provider: &HsmProvider) -> keyward::Result<()> {
+    fn keys(&mut self, provider: HsmProvider) -> keyward::Result<()> {
         let keys = provider.list_keys()?;
         self.keys = keys.len();
         self.active = keys.iter().filter(|key| key.state == KeyState::Active).count();
@@ -154,10 +157,11 @@ impl Finding {
         self.destroyed = destroyed.iter().map(|key| key.name.to_string()).collect();
         self.checks.extend(keys::destroyed(&destroyed));
         self.checks.extend(provider.leftovers()?.iter().map(keys::leftover));
-        let micros = search(provider);
+        let micros = search(&provider);
         self.search_us = Some(micros);
         self.checks.push(Check::ok("answers", format!("a search in {micros} µs")));
         self.usable = true;
+        self.read = Some((provider, keys));
         Ok(())
     }
 }
