@@ -31,9 +31,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::hsm::HsmProvider;
 use crate::hsm::backup::Component;
 use crate::key::{KeyName, Operation};
-use crate::token::Pin;
+use crate::token::{Module, Pin};
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// On which tokens a ceremony takes place.
@@ -102,7 +102,11 @@ pub struct Engine<'a> {
     /// and tokens that are logged in to.
     open: BTreeMap<Name, Arc<HsmProvider>>,
     admit: Admit<'a>,
+    load: LoadModule<'a>,
 }
+
+/// Loads the module at a path.
+type LoadModule<'a> = Box<dyn Fn(&Path) -> Result<Arc<Module>> + 'a>;
 
 /// Says whether somebody may do something with a key of this token, and records it: what governs other uses of keys, such as
 /// policies, may govern ceremonies as well.
@@ -158,7 +162,15 @@ impl<'a> Engine<'a> {
             components: BTreeMap::new(),
             open: BTreeMap::new(),
             admit: Box::new(|_, _, _| Ok(())),
+            load: Box::new(Module::load),
         }
+    }
+
+    /// Loads modules with this function, once the host was checked: with [`Module::load_softhsm`], for instance.
+    #[must_use]
+    pub fn load_modules(mut self, load: impl Fn(&Path) -> Result<Arc<Module>> + 'a) -> Self {
+        self.load = Box::new(load);
+        self
     }
 
     /// Asks before each key that is made or destroyed, with the token that it is on. An error is why it may not be.

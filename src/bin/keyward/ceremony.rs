@@ -16,9 +16,8 @@ use crate::app::App;
 use crate::governed;
 use crate::output::say;
 use crate::report::{failure, message};
-use crate::softhsm;
 use clap::{Args, Subcommand};
-use keyward::ceremony::{Bundle, Ended, Plan, Venue, words};
+use keyward::ceremony::{Bundle, Ended, Plan, words};
 use keyward::hsm::{HsmProvider, OpeningAuditKey};
 use keyward::key::{HeadKeeper, Operation};
 use keyward::{Error, ErrorKind, KeyName};
@@ -128,22 +127,6 @@ fn admit(app: &App, rehearsal: bool) -> impl FnMut(Operation, &KeyName, &HsmProv
             Err(_) => Ok(()),
         }
     }
-}
-
-/// Loads those modules that are SoftHSM's with the lock of its tokens, before the engine loads them. What is wrong with a
-/// module is the engine's to say.
-fn lock_softhsm(plan: &Plan, venue: &Venue) -> keyward::Result<()> {
-    let modules: Vec<&Path> = match venue {
-        Venue::Rehearsal { module } => vec![module],
-        _ => plan.tokens.iter().map(|token| token.module.as_path()).collect(),
-    };
-    for module in modules.into_iter().filter(|module| softhsm::directory_of(module).is_some()) {
-        match softhsm::load(module) {
-            Err(error) if error.kind() != ErrorKind::ModuleUnavailable => return Err(error),
-            _ => {}
-        }
-    }
-    Ok(())
 }
 
 /// Says how a run ended, and gives the exit status.

@@ -23,8 +23,8 @@ impl Engine<'_> {
 
     pub(super) fn module(&self, token: &PlannedToken) -> Result<Arc<Module>> {
         match &self.venue {
-            Venue::Tokens => Module::load(&token.module),
-            Venue::Rehearsal { module } => Module::load(module),
+            Venue::Tokens => (self.load)(&token.module),
+            Venue::Rehearsal { module } => (self.load)(module),
         }
     }
 

@@ -4,6 +4,7 @@ use super::rehearsal::Rehearsal;
 use super::terminal::Terminal;
 use super::{BundlePath, TOOL, admit, tell_end};
 use crate::app::App;
+use crate::softhsm;
 use clap::Args;
 use keyward::ceremony::{Engine, Name, Status, StepStatus, Venue};
 use keyward::{Error, ErrorKind};
@@ -66,8 +67,10 @@ impl Resume {
             if let Some(head) = &found.head {
                 room.show_head(head)?;
             }
-            super::lock_softhsm(&plan, &venue)?;
-            Ok(Engine::resume(&bundle, TOOL, venue, although, &mut room)?.admit(admit(app, found.rehearsal)).run()?)
+            Ok(Engine::resume(&bundle, TOOL, venue, although, &mut room)?
+                .load_modules(softhsm::load)
+                .admit(admit(app, found.rehearsal))
+                .run()?)
         })();
         tell_end(held, bundle.path(), rehearsal)
     }

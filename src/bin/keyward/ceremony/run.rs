@@ -5,6 +5,7 @@ use super::terminal::Terminal;
 use super::{TOOL, admit, read_plan, tell_end};
 use crate::app::App;
 use crate::output::{print, say};
+use crate::softhsm;
 use clap::Args;
 use keyward::ceremony::{Bundle, Engine, Plan, Venue, script, to_markdown};
 use keyward::{Error, ErrorKind};
@@ -77,8 +78,10 @@ impl Run {
             })?;
             let mut room = Terminal::open(&plan, &path, rehearsal.is_some())?;
             room.greet(&text)?;
-            super::lock_softhsm(&plan, &venue)?;
-            Ok(Engine::begin(&bundle, TOOL, venue, &mut room)?.admit(admit(app, rehearsal.is_some())).run()?)
+            Ok(Engine::begin(&bundle, TOOL, venue, &mut room)?
+                .load_modules(softhsm::load)
+                .admit(admit(app, rehearsal.is_some()))
+                .run()?)
         })();
         tell_end(held, &path, rehearsal)
     }
