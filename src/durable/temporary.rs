@@ -148,7 +148,7 @@ impl Drop for Temporary {
 /// A name beside that of the target: `.NAME.RANDOM.keyward-tmp`, short enough to be the name of a file.
 fn random_name(target: &OsStr) -> io::Result<OsString> {
     let mut random = [0; 8];
-    getrandom::fill(&mut random)?;
+    getrandom::fill(&mut random).map_err(|error| io::Error::other(error.to_string()))?;
     let random: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
     let name = target.as_bytes();
     let name = &name[..name.len().min(200)];
