@@ -168,7 +168,7 @@ fn pipe_takes_plaintext_only_with_force() {
             1,
             &[
                 "keyward: error: 'pipe' exists already, and is not a regular file",
-                "keyward: hint: use --force to replace it",
+                "keyward: hint: use --force to write into it",
             ],
         );
     }

@@ -147,9 +147,14 @@ impl Output {
                 Err(Error::new(ErrorKind::Io, format!("'{}' is a directory", path.display())).into())
             }
             Ok(meta) if !force => {
-                let more = if meta.is_file() { "" } else { ", and is not a regular file" };
-                let message = format!("'{}' exists already{more}", path.display());
-                Err(Error::new(ErrorKind::OutputExists, message).into())
+                let path = path.display();
+                let error = |message| Error::new(ErrorKind::OutputExists, message);
+                Err(match meta.is_file() {
+                    true => error(format!("'{path}' exists already")),
+                    false => error(format!("'{path}' exists already, and is not a regular file"))
+                        .with_hint("use --force to write into it"),
+                }
+                .into())
             }
             _ => Ok(Self::File(path.into(), if force { Replace::Yes } else { Replace::No })),
         }

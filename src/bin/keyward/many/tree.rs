@@ -164,6 +164,9 @@ pub(crate) fn make_named(path: &Path, handles: &Arc<Handles>) -> keyward::Result
         match std::fs::create_dir(path) {
             Ok(()) => keyward::durable::sync_entry(path)?,
             Err(_) if path.is_dir() => {}
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                return Err(cannot_make(path, io::Error::other("it exists already, and is not a directory")));
+            }
             Err(error) => return Err(cannot_make(path, error)),
         }
     }
