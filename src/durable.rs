@@ -188,7 +188,9 @@ fn warn_of_lost(path: &Path, lost: &[LostAttribute]) {
 fn open_replaced(location: &Location) -> io::Result<File> {
     match location.open() {
         // Its owner may write it and not read it, and can still replace it.
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => location.open_for_writing().map_err(|_| error),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            location.directory().open_write_only(location.name()).map_err(|_| error)
+        }
         other => other,
     }
 }

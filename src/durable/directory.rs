@@ -177,6 +177,11 @@ impl Directory {
         self.open_regular(name, OFlags::RDWR)
     }
 
+    /// Opens a regular file for its attributes, if it cannot be read.
+    pub(super) fn open_write_only(&self, name: &OsStr) -> io::Result<File> {
+        self.open_regular(name, OFlags::WRONLY)
+    }
+
     fn open_regular(&self, name: &OsStr, access: OFlags) -> io::Result<File> {
         let name = component(name)?;
         let file = match retry_on_intr(|| openat(&*self.0, name, access | BENEATH, Mode::empty())) {

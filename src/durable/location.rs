@@ -4,6 +4,7 @@ use super::directory::{Directory, FileId, FileKind};
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -90,6 +91,9 @@ impl Location {
     }
 
     fn in_parent(target: &Path, path: &Path) -> io::Result<Self> {
+        if target.as_os_str().as_bytes().ends_with(b"/") {
+            return Err(io::ErrorKind::NotADirectory.into());
+        }
         let name = target.file_name().ok_or(io::ErrorKind::InvalidInput)?;
         Ok(Self::new(Directory::open(target.parent().unwrap_or(Path::new("")))?, name, path.to_owned()))
     }
@@ -172,6 +176,7 @@ mod tests {
         assert_eq!(Location::resolve(&path("new")).unwrap().kind().unwrap(), None);
         assert!(Location::resolve(&path("dangling")).is_err());
         assert!(Location::resolve(&path("missing/new")).is_err());
+        assert_eq!(Location::resolve(&path("new/")).unwrap_err().kind(), io::ErrorKind::NotADirectory);
         assert!(Location::resolve(Path::new("/")).is_err());
     }
 }

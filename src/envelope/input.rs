@@ -4,8 +4,10 @@ use super::pipeline::Feed;
 use super::read_at::ReadAt;
 use crate::durable::{FileVersion, Location, creation_mode};
 use crate::error::{Error, Result};
+use rustix::fs::OFlags;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// An open file to read. A failed read names it.
@@ -26,6 +28,21 @@ impl InputFile {
         let file = File::open(path).map_err(failed)?;
         if file.metadata().map_err(failed)?.is_dir() {
             return Err(failed(io::ErrorKind::IsADirectory.into()));
+        }
+        let version = FileVersion::of(&file).map_err(failed)?;
+        Ok(Self { file, path: path.to_owned(), version })
+    }
+
+    /// Opens the regular file at a path. It does not wait for the other end of a pipe that another user put there.
+    ///
+    /// # Errors
+    /// `Io` if it is another kind of file, or cannot be opened.
+    pub fn open_regular(path: &Path) -> Result<Self> {
+        let failed = |error| cannot_read(path, error);
+        let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
+        let file = File::options().read(true).custom_flags(flags.bits().cast_signed()).open(path).map_err(failed)?;
+        if !file.metadata().map_err(failed)?.is_file() {
+            return Err(failed(io::Error::other("it is not a regular file")));
         }
         let version = FileVersion::of(&file).map_err(failed)?;
         Ok(Self { file, path: path.to_owned(), version })

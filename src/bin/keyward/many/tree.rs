@@ -132,7 +132,7 @@ impl Origin {
     /// Opens it for reading.
     pub(crate) fn open(&self) -> keyward::Result<InputFile> {
         match self {
-            Self::Named(path) => InputFile::open(path),
+            Self::Named(path) => InputFile::open_regular(path),
             Self::Found(directory, name) => InputFile::open_at(&directory.location(name)?),
         }
     }
