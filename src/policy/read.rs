@@ -26,13 +26,25 @@ fn files(path: &Path) -> Result<Vec<PathBuf>> {
     let found: std::io::Result<Vec<_>> =
         path.read_dir().and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect());
     let mut files = found.map_err(|error| Error::io(format!("cannot read {called}"), error))?;
-    files.retain(|file| file.extension().is_some_and(|extension| extension == "cedar"));
+    files.retain(|file| file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("cedar")));
+    // Left out, a policy that forbids would be missing; taken, one that was put aside would count.
+    if let Some(file) = files.iter().find(|file| !is_plain(file)) {
+        let name = file.file_name().unwrap_or_default().display().to_string();
+        let message = format!("{called} has the file '{}'", name.escape_debug());
+        return Err(Error::new(ErrorKind::InvalidArgument, message)
+            .with_hint("name policies *.cedar, in small letters and without a dot in front, and move others away"));
+    }
     files.sort();
     if files.is_empty() {
         // Rather a wrong path than a wish to deny everything.
         return Err(Error::new(ErrorKind::InvalidArgument, format!("{called} has no file *.cedar")));
     }
     Ok(files)
+}
+
+fn is_plain(file: &Path) -> bool {
+    let name = file.file_name().unwrap_or_default().as_encoded_bytes();
+    !name.starts_with(b".") && name.ends_with(b".cedar")
 }
 
 fn text(file: &Path, name: &str) -> Result<String> {

@@ -76,7 +76,7 @@ impl Module {
     /// The module at `path`, loaded and initialized where it is not yet.
     ///
     /// # Errors
-    /// `ModuleUnavailable` where there is no file, it is no PKCS#11 module, or it does not start.
+    /// `InvalidArgument` if the path is not absolute, `ModuleUnavailable` where there is no file, it is no PKCS#11 module, or it does not start.
     pub fn load(path: &Path) -> Result<Arc<Self>> {
         Self::load_with(path, None)
     }
@@ -96,6 +96,12 @@ impl Module {
     pub(super) fn load_with(path: &Path, softhsm: Option<&Path>) -> Result<Arc<Self>> {
         // Before the lock below, which another thread may have held when this process was forked.
         check_process()?;
+        // Code from whatever directory the program happens to be started in would run.
+        if path.is_relative() {
+            let message = format!("the path of the PKCS#11 module is not absolute: '{}'", path.display());
+            return Err(Error::new(ErrorKind::InvalidArgument, message)
+                .with_hint("as in module-path=/usr/lib/softhsm/libsofthsm2.so"));
+        }
         let unavailable = |what: &str| Error::new(ErrorKind::ModuleUnavailable, format!("{what} '{}'", path.display()));
         let canonical = path.canonicalize().map_err(|error| {
             unavailable("cannot find the PKCS#11 module")

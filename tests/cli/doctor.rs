@@ -279,3 +279,30 @@ fn records_that_belong_to_nothing() {
     assert!(repaired.contains(&format!("  ok       repaired       {orphan}\n")), "{repaired}");
     expect(&bench.run("doctor --json"), 0, &[unreadable]);
 }
+
+#[test]
+fn configuration_and_policies_that_others_can_change() {
+    let bench = Bench::new();
+    fs::create_dir_all(bench.path("conf/policies")).unwrap();
+    bench.write("conf/keyward.toml", "policy = 'policies'\n");
+    bench.write("conf/policies/all.cedar", "permit(principal, action, resource);");
+    let line = "--config conf/keyward.toml doctor --json";
+    expect(&bench.run(line), 0, &[]);
+    for (path, changed, expected) in [
+        ("conf", 0o777, vec![("config-file", "failure", "conf' has mode 0777"), ("policy-files", "failure", "0777")]),
+        ("conf/policies", 0o777, vec![("policy-files", "failure", "policies' has mode 0777")]),
+        ("conf/policies/all.cedar", 0o666, vec![("policy-files", "failure", "all.cedar' has mode 0666")]),
+    ] {
+        let before = fs::metadata(bench.path(path)).unwrap().permissions();
+        mode(&bench.path(path), changed);
+        expect(&bench.run(line), 1, &expected);
+        fs::set_permissions(bench.path(path), before).unwrap();
+    }
+    for name in ["x.CEDAR", ".old.cedar"] {
+        bench.write(&format!("conf/policies/{name}"), "permit(principal, action, resource);");
+        let refused = bench.run("--config conf/keyward.toml key list");
+        assert_eq!(refused.status, 2, "{name}: {}", refused.stderr);
+        assert!(refused.stderr.contains(&format!("has the file '{name}'")), "{}", refused.stderr);
+        fs::remove_file(bench.path(&format!("conf/policies/{name}"))).unwrap();
+    }
+}

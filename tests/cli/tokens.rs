@@ -381,3 +381,19 @@ fn keys_of_the_configuration_bind_every_command() {
     }
     assert_eq!(bench.ok("key list --json"), before);
 }
+
+#[test]
+fn relative_module_path_is_refused() {
+    let bench = Bench::new();
+    std::fs::copy(&bench.module, bench.path("libsofthsm2.so")).unwrap();
+    for path in ["libsofthsm2.so", "./libsofthsm2.so"] {
+        bench.refuses(
+            &format!("--token pkcs11:token=bench?module-path={path} key list"),
+            2,
+            &[
+                &format!("keyward: error: the path of the PKCS#11 module is not absolute: '{path}'"),
+                "keyward: hint: as in module-path=/usr/lib/softhsm/libsofthsm2.so",
+            ],
+        );
+    }
+}

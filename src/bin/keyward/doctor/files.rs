@@ -1,6 +1,7 @@
 //! Who may read and write the files that everything rests on.
 
 use super::check::Check;
+use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -14,8 +15,7 @@ pub(super) fn module(path: &Path) -> Option<Check> {
     const NAME: &str = "module-file";
     // One that is not there is told where it is loaded.
     let real = path.canonicalize().ok()?;
-    let can_be_replaced = real.ancestors().find_map(|part| open_to_others(part).map(|how| (part, how)));
-    Some(match can_be_replaced {
+    Some(match replaceable(&real) {
         Some((part, how)) => Check::failure(
             NAME,
             format!("the module '{}' can be replaced by others: '{}' {how}", real.display(), part.display()),
@@ -26,6 +26,30 @@ pub(super) fn module(path: &Path) -> Option<Check> {
         ),
         None => Check::ok(NAME, format!("'{}', which only root and this user can replace", real.display())),
     })
+}
+
+/// Which part of a path others than root and this user can write or replace, and why.
+fn replaceable(real: &Path) -> Option<(&Path, String)> {
+    real.ancestors().find_map(|part| open_to_others(part).map(|how| (part, how)))
+}
+
+/// The policies decide who may do what: each file, and each directory above it.
+pub(super) fn policies(path: &Path) -> Vec<Check> {
+    const NAME: &str = "policy-files";
+    // Paths that are not there are reported when they are read.
+    let Ok(real) = path.canonicalize() else { return Vec::new() };
+    let entries = real.read_dir().into_iter().flatten().flatten().map(|entry| entry.path());
+    let all: Vec<_> = std::iter::once(real.clone()).chain(entries).collect();
+    let found: BTreeSet<_> = all.iter().filter_map(|file| replaceable(file)).collect();
+    if found.is_empty() {
+        return vec![Check::ok(NAME, format!("'{}', which only root and this user can change", path.display()))];
+    }
+    let failure = |(part, how): (&Path, String)| {
+        let part = part.display();
+        let text = format!("others can change the policies '{}': '{part}' {how}", path.display());
+        Check::failure(NAME, text, format!("chown root '{part}' && chmod go-w '{part}', and read the policies again"))
+    };
+    found.into_iter().map(failure).collect()
 }
 
 /// Why others than root and this user can write it, or put something else in its place.
@@ -79,7 +103,15 @@ pub(super) fn config(path: &Path, holds_pin: bool) -> Check {
             format!("others may read '{shown}', in which a PIN stands: mode {}", mode(meta.mode())),
             "put the PIN into a file of mode 0600 and name that with pin-source; change it if others may have read it",
         ),
-        Ok(meta) => Check::ok(NAME, format!("'{shown}', mode {}", mode(meta.mode()))),
+        // What stands above it, and its owner.
+        Ok(meta) => match path.canonicalize().ok().as_deref().and_then(replaceable) {
+            Some((part, how)) => Check::failure(
+                NAME,
+                format!("others can replace '{shown}', and so choose which module runs: '{}' {how}", part.display()),
+                format!("chown root '{0}' && chmod go-w '{0}', and read the configuration again", part.display()),
+            ),
+            None => Check::ok(NAME, format!("'{shown}', mode {}", mode(meta.mode()))),
+        },
     }
 }
 

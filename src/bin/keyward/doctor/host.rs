@@ -20,6 +20,7 @@ pub(super) fn look_at(app: &App) -> anyhow::Result<Vec<Check>> {
         // One that is named on the command line does not stand in the file.
         checks.push(files::config(path, pin_in_uri && app.tokens_are_of_the_file()));
     }
+    checks.extend(app.config().policy.iter().flat_map(|path| files::policies(path)));
     checks.extend(audit_log(app));
     let remedy = "write it into a file of mode 0600, and name that with pin-source in the token URI";
     if pin_in_uri {
