@@ -20,7 +20,7 @@ impl Event {
     /// `principal` asks for `operation`.
     #[must_use]
     pub fn new(operation: Operation, principal: &Principal) -> Self {
-        let principal = principal.name().to_owned();
+        let principal = principal.recorded().to_owned();
         Self { operation, principal, keys: Vec::new(), context: BTreeMap::new(), wraps: Vec::new() }
     }
 

@@ -10,6 +10,8 @@ use std::fmt;
 pub struct Principal {
     name: String,
     groups: BTreeSet<String>,
+    /// What the audit log calls it, if not by its name.
+    recorded: Option<String>,
 }
 
 impl Principal {
@@ -24,7 +26,7 @@ impl Principal {
     /// `InvalidArgument` where the name is empty, longer than [`MAX_LEN`](Self::MAX_LEN) bytes, or has a control
     /// character.
     pub fn new(name: impl Into<String>) -> Result<Self> {
-        Ok(Self { name: checked("principal", name.into())?, groups: BTreeSet::new() })
+        Ok(Self { name: checked("principal", name.into())?, groups: BTreeSet::new(), recorded: None })
     }
 
     /// The same, in these groups as well.
@@ -41,6 +43,21 @@ impl Principal {
             }
         }
         Ok(self)
+    }
+
+    /// The same, called otherwise in the audit log: with where it comes from, for instance.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn recorded_as(mut self, name: impl Into<String>) -> Result<Self> {
+        self.recorded = Some(checked("principal", name.into())?);
+        Ok(self)
+    }
+
+    /// What the audit log calls it.
+    #[must_use]
+    pub fn recorded(&self) -> &str {
+        self.recorded.as_deref().unwrap_or(&self.name)
     }
 
     /// The name.

@@ -226,3 +226,62 @@ fn several_tokens_are_governed_together() {
     // One wrap on each token.
     assert_eq!(generated["keys"].as_array().unwrap().len(), 2, "{generated}");
 }
+
+/// Runs `line` of a governed bench through a program that changes who the caller is, as root. `None` if that fails here.
+fn as_another(governed: &Governed, change: &[&str], line: &str) -> Option<Done> {
+    let able = governed.0.command(change[0]).args(&change[1..]).arg("true").output();
+    if !able.is_ok_and(|output| output.status.success()) {
+        eprintln!("not tested here: {change:?}");
+        return None;
+    }
+    // The program may lie where only root can go.
+    let program = governed.0.work().parent().unwrap().join("keyward");
+    std::fs::copy(crate::bench::KEYWARD, &program).unwrap();
+    let open = governed.0.command("chmod").args(["-R", "a+rwX"]).arg(program.parent().unwrap()).status().unwrap();
+    assert!(open.success());
+    let mut command = governed.0.command(change[0]);
+    command.args(&change[1..]).arg(program).args(["--config", "etc/keyward.toml"]).args(line.split(' '));
+    Some(Done::of(line, command.env("KEYWARD_TOKEN", &governed.0.uri).output().unwrap()))
+}
+
+const ENCRYPT: &str = "encrypt --force --key payments plain -o sealed";
+
+#[test]
+fn chosen_user_id_names_no_principal() {
+    let governed = Governed::new("permit(principal, action, resource);");
+    // The user namespace of someone who maps themselves to whom they like.
+    let unshare = ["unshare", "--user", "--map-root-user"];
+    let Some(refused) = as_another(&governed, &unshare, ENCRYPT) else { return };
+    assert_eq!(refused.status, 3, "{}", refused.stderr);
+    assert!(refused.stderr.contains("this process is in a user namespace"), "{}", refused.stderr);
+    assert!(!governed.0.path("sealed").exists());
+    let config = "policy = 'all.cedar'\ncontainer_uids = true\n[audit]\nlog = 'audit.log'\nsign = false\n";
+    governed.0.write("etc/keyward.toml", config);
+    std::fs::remove_file(governed.0.path("etc/audit.log")).unwrap_or_default();
+    as_another(&governed, &unshare, ENCRYPT).unwrap().ok();
+    let log = String::from_utf8(governed.0.read("etc/audit.log")).unwrap();
+    assert!(log.contains("\"principal\":\"container:root\""), "{log}");
+}
+
+#[test]
+fn unknown_user_or_group_is_refused_under_policies() {
+    let governed = Governed::new("permit(principal, action, resource);");
+    governed.0.write("etc/keyward.toml", "policy = 'all.cedar'\n");
+    let user = ["setpriv", "--reuid=54321", "--regid=65534", "--clear-groups"];
+    let group = ["setpriv", "--reuid=65534", "--regid=65534", "--groups=54321"];
+    for (change, what) in [(user, "user 54321 is not in the user database"), (group, "group 54321 of this process")] {
+        let Some(refused) = as_another(&governed, &change, ENCRYPT) else { return };
+        assert_eq!(refused.status, 3, "{}", refused.stderr);
+        assert!(refused.stderr.contains(what), "{}", refused.stderr);
+    }
+    // A group that only the process has counts: the database knows nothing of it.
+    governed.0.write(
+        "etc/all.cedar",
+        "permit(principal, action, resource);\nforbid(principal in Keyward::Group::\"daemon\", action, resource);",
+    );
+    let daemon = ["setpriv", "--reuid=65534", "--regid=65534", "--groups=1"];
+    let refused = as_another(&governed, &daemon, ENCRYPT).unwrap();
+    assert_eq!(refused.status, 3, "{}", refused.stderr);
+    let alone = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
+    as_another(&governed, &alone, ENCRYPT).unwrap().ok();
+}

@@ -37,6 +37,9 @@ pub(crate) struct Config {
     pub(crate) max_gcm_wraps: Option<u64>,
     /// The policies, a file or a directory; relative to the directory of this file.
     pub(crate) policy: Option<PathBuf>,
+    /// Whether the users of a container, in a user namespace, count as the users that policies and the log name.
+    #[serde(default)]
+    pub(crate) container_uids: bool,
     /// How much `--cache-data-keys` keeps.
     pub(crate) cache: Option<Cache>,
     /// The audit log.

@@ -1,8 +1,9 @@
 //! The policies and the audit log that the configuration names, around the tokens.
 
 use crate::app::{App, Provider};
+use crate::caller::{Rules, caller};
 use keyward::audit::{AuditLog, AuditOptions};
-use keyward::key::{HeadKeeper, Principal};
+use keyward::key::HeadKeeper;
 use keyward::policy::Policies;
 use keyward::provider::Governed;
 use keyward::{Error, ErrorKind, Result};
@@ -29,7 +30,8 @@ pub(crate) fn rules<P>(
     if config.policy.is_none() && config.audit.is_none() {
         return Ok(Err(inner));
     }
-    let mut governed = Governed::new(inner, caller()?);
+    let rules = Rules { has_policies: config.policy.is_some(), container_uids: config.container_uids };
+    let mut governed = Governed::new(inner, caller(rules)?);
     if let Some(path) = &config.policy {
         governed = governed.policies(Policies::read(path)?);
     }
@@ -57,21 +59,4 @@ fn without_key(error: Error) -> Error {
         }
         _ => error,
     }
-}
-
-/// Who runs this program, by the user id that the kernel gives: the environment says what anybody likes.
-fn caller() -> Result<Principal> {
-    let id = uzers::get_current_uid();
-    let Some(user) = uzers::get_user_by_uid(id) else { return Principal::new(format!("uid-{id}")) };
-    let text = |name: &std::ffi::OsStr| {
-        name.to_str().map(ToOwned::to_owned).ok_or_else(|| {
-            Error::new(
-                ErrorKind::InvalidArgument,
-                format!("the name of user {id} or of one of its groups is not UTF-8"),
-            )
-        })
-    };
-    let groups = user.groups().unwrap_or_default();
-    let groups = groups.iter().map(|group| text(group.name())).collect::<Result<Vec<_>>>()?;
-    Principal::new(text(user.name())?)?.in_groups(groups)
 }

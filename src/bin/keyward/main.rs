@@ -6,6 +6,7 @@ mod app;
 mod args;
 mod audit;
 mod cache;
+mod caller;
 mod ceremony;
 mod config;
 mod customer;
